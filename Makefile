@@ -1,0 +1,25 @@
+SHELL := bash
+
+.PHONY: build test check fuzz demo clean
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/vsock
+
+# GUESTS=0     leaves out the tests that boot a Linux guest
+# RACE=0       tests without the race detector
+# FUZZTIME=5s  is the time for each fuzz target; 0 leaves fuzzing out
+test:
+	@scripts/test.sh
+
+check:
+	@scripts/check.sh
+
+# FUZZTIME=10m is the time for each fuzz target.
+fuzz:
+	@set -o pipefail; FUZZTIME=$${FUZZTIME:-10m} scripts/fuzz.sh | go run ./scripts/testreport
+
+demo: build
+	@scripts/demo.sh
+
+clean:
+	rm -rf bin .cache
