@@ -1,0 +1,83 @@
+package vsock
+
+import (
+	"net"
+	"time"
+)
+
+// A Conn is a connection: a net.Conn with half-close.
+type Conn struct {
+	s             Socket
+	local, remote Addr
+}
+
+var _ net.Conn = (*Conn)(nil)
+
+func newConn(s Socket) (*Conn, error) {
+	local, err := s.LocalAddr()
+	if err != nil {
+		return nil, err
+	}
+	remote, err := s.RemoteAddr()
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{s: s, local: local, remote: remote}, nil
+}
+
+// Socket gives the socket beneath the connection.
+func (c *Conn) Socket() Socket { return c.s }
+
+func (c *Conn) op(op string, err error) error { return opError(op, c.local, c.remote, err) }
+
+// Read reads up to len(p) bytes. It returns io.EOF after all data once the peer
+// has closed, or closed its writing side.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.s.Recv(p)
+	if err != nil {
+		err = c.op("read", err)
+	}
+	return n, err
+}
+
+// Write writes all of p, or returns an error and how much it had written.
+func (c *Conn) Write(p []byte) (int, error) {
+	n, err := c.s.Send(p)
+	if err != nil {
+		err = c.op("write", err)
+	}
+	return n, err
+}
+
+// Close ends both directions and releases the connection.
+func (c *Conn) Close() error { return c.op("close", c.s.Close()) }
+
+// CloseRead ends the reading direction: the peer's writes fail from now on.
+func (c *Conn) CloseRead() error { return c.op("shutdown", c.s.Shutdown(ShutRead)) }
+
+// CloseWrite ends the writing direction: the peer reads io.EOF after all data.
+func (c *Conn) CloseWrite() error { return c.op("shutdown", c.s.Shutdown(ShutWrite)) }
+
+// LocalAddr is the address of this end, an [Addr].
+func (c *Conn) LocalAddr() net.Addr { return c.local }
+
+// RemoteAddr is the address of the other end, an [Addr].
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// SetDeadline sets both deadlines; the zero time is none.
+func (c *Conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+// SetReadDeadline limits Read calls, also those that wait already.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	return c.op("set", c.s.SetReadDeadline(t))
+}
+
+// SetWriteDeadline limits Write calls, also those that wait already.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	return c.op("set", c.s.SetWriteDeadline(t))
+}

@@ -1,0 +1,93 @@
+package vsock
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// Dialer has the options of a connection. The zero value is ready to use.
+type Dialer struct {
+	// Stack is where to connect from. Default: Kernel().
+	Stack Stack
+
+	// LocalAddr is the address to bind first. Default: the stack's own CID and
+	// an ephemeral port.
+	LocalAddr *Addr
+
+	// Timeout is the connect timeout. Default: DefaultConnectTimeout.
+	Timeout time.Duration
+
+	// Buffers sets the buffer options of the connection.
+	Buffers Buffers
+}
+
+// Dial connects on a stack with default options; a nil stack is the kernel's.
+func Dial(ctx context.Context, s Stack, a Addr) (*Conn, error) {
+	return (&Dialer{Stack: s}).Dial(ctx, a)
+}
+
+// DialContext connects to an address in any form that ParseAddr reads. It has
+// the shape that http.Transport.DialContext and gRPC's WithContextDialer ask
+// for, so network may be anything: they say "tcp".
+func (d *Dialer) DialContext(ctx context.Context, _, address string) (net.Conn, error) {
+	a, err := ParseAddr(address)
+	if err != nil {
+		return nil, opError("dial", nil, nil, err)
+	}
+	c, err := d.Dial(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Dial connects to a. When the context ends first, it returns the context's
+// error at once.
+func (d *Dialer) Dial(ctx context.Context, a Addr) (*Conn, error) {
+	c, err := d.dial(ctx, a)
+	if err != nil {
+		return nil, opError("dial", nil, a, err)
+	}
+	return c, nil
+}
+
+func (d *Dialer) dial(ctx context.Context, a Addr) (_ *Conn, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s, err := stackOr(d.Stack).Socket(Stream)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = s.Close()
+		}
+	}()
+	if d.Timeout > 0 {
+		if err := s.SetOption(ConnectTimeout, uint64(d.Timeout)); err != nil {
+			return nil, err
+		}
+	}
+	if err := d.Buffers.apply(s); err != nil {
+		return nil, err
+	}
+	if d.LocalAddr != nil {
+		if err := s.Bind(*d.LocalAddr); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.Connect(ctx, a); err != nil {
+		return nil, connectError(err)
+	}
+	return newConn(s)
+}
+
+// stackOr gives the kernel's stack in place of none.
+func stackOr(s Stack) Stack {
+	if s == nil {
+		return Kernel()
+	}
+	return s
+}
