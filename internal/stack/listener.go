@@ -1,0 +1,123 @@
+package stack
+
+import (
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"vsockets.dev/vsock"
+)
+
+// listener is a socket's accept queue.
+type listener struct {
+	cid uint32 // the CID it was bound to, CIDAny for all of the stack's
+	opt options
+
+	mu       sync.Mutex
+	sig      signal
+	backlog  int
+	reserved int     // connections in queue, or on their way into it
+	queue    []*conn // established, not accepted
+	closed   bool
+	deadline deadline
+}
+
+func newListener(cid uint32, opt options, backlog int) *listener {
+	l := &listener{cid: cid, opt: opt, sig: newSignal(), backlog: max(backlog, 1)}
+	l.deadline.mu, l.deadline.sig = &l.mu, l.sig
+	return l
+}
+
+// serves says whether a connection to cid is for this listener.
+func (l *listener) serves(cid uint32) bool { return l.cid == vsock.CIDAny || l.cid == cid }
+
+// reserve takes a place in the backlog, if there is one.
+func (l *listener) reserve() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || l.reserved >= l.backlog {
+		return false
+	}
+	l.reserved++
+	return true
+}
+
+func (l *listener) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reserved--
+}
+
+// enqueue fills a place that was reserved.
+func (l *listener) enqueue(c *conn) {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		c.abort(net.ErrClosed)
+		return
+	}
+	l.queue = append(l.queue, c)
+	l.mu.Unlock()
+	l.sig.send()
+}
+
+func (l *listener) accept() (*conn, error) {
+	for {
+		c, err := l.next()
+		if c != nil || err != nil {
+			return c, err
+		}
+		<-l.sig
+	}
+}
+
+// next gives the next connection, or why there will be none, or neither. The
+// signal wakes one waiter only, who passes it on while there is cause.
+func (l *listener) next() (*conn, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		l.sig.send()
+		return nil, net.ErrClosed
+	case l.deadline.expired:
+		l.sig.send()
+		return nil, os.ErrDeadlineExceeded
+	case len(l.queue) == 0:
+		return nil, nil
+	}
+	c := l.queue[0]
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+	l.reserved--
+	if len(l.queue) > 0 {
+		l.sig.send()
+	}
+	return c, nil
+}
+
+// close ends Accept, and resets the connections that nobody accepted.
+func (l *listener) close() {
+	l.mu.Lock()
+	queue := l.queue
+	l.closed, l.queue = true, nil
+	l.deadline.stop()
+	l.mu.Unlock()
+	l.sig.send()
+	for _, c := range queue {
+		c.abort(net.ErrClosed)
+	}
+}
+
+func (l *listener) setBacklog(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.backlog = max(n, 1)
+}
+
+func (l *listener) setDeadline(t time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.deadline.set(t)
+}
