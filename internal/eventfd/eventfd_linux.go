@@ -1,0 +1,81 @@
+package eventfd
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Event is an eventfd, registered with the runtime's poller.
+//
+// Waiting never reads the eventfd. The poller is edge-triggered, so each signal
+// is an event of its own whatever the counter says; that saves a system call,
+// and makes no difference between a sane peer and one that changes the flags of
+// the file that both share.
+type Event struct {
+	fd int // f's, for Signal
+	f  *os.File
+	rc syscall.RawConn
+}
+
+// one is what adds 1 to an eventfd's counter, on a little-endian machine.
+var one = []byte{1, 0, 0, 0, 0, 0, 0, 0}
+
+// New makes an eventfd.
+func New() (*Event, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		return nil, fmt.Errorf("eventfd: %w", err)
+	}
+	return Wrap(fd)
+}
+
+// Wrap takes over a descriptor, and closes it if that fails.
+func Wrap(fd int) (*Event, error) {
+	// Only a non-blocking file gets into the poller.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		_ = unix.Close(fd)
+		return nil, fmt.Errorf("eventfd: descriptor %d: %w", fd, err)
+	}
+	f := os.NewFile(uintptr(fd), "eventfd")
+	// A file that cannot be polled has no deadlines.
+	if err := f.SetReadDeadline(time.Time{}); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("eventfd: descriptor %d cannot be polled: %w", fd, err)
+	}
+	rc, err := f.SyscallConn()
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("eventfd: descriptor %d: %w", fd, err)
+	}
+	return &Event{fd: fd, f: f, rc: rc}, nil
+}
+
+// Wait returns when ready says true. It asks at once, and again after each
+// signal: none is lost that comes after ready last looked. After Interrupt or
+// Close it returns false.
+func (e *Event) Wait(ready func() bool) bool {
+	return e.rc.Read(func(uintptr) bool { return ready() }) == nil
+}
+
+// Interrupt ends Wait, now and from now on.
+func (e *Event) Interrupt() { _ = e.f.SetReadDeadline(time.Unix(1, 0)) }
+
+// Signal wakes whoever waits at the other side. It must not be called after
+// Close. A full counter is as good as a signal: the other side has not seen the
+// last one yet.
+func (e *Event) Signal() error {
+	if _, err := unix.Write(e.fd, one); err != nil && err != unix.EAGAIN {
+		return err
+	}
+	return nil
+}
+
+// File gives the file, to be passed to another process.
+func (e *Event) File() *os.File { return e.f }
+
+// Close ends Wait and releases the descriptor.
+func (e *Event) Close() error { return e.f.Close() }
