@@ -1,0 +1,82 @@
+package device
+
+import (
+	"sync/atomic"
+
+	"vsockets.dev/internal/guestmem"
+	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/vhostuser"
+	"vsockets.dev/internal/virtqueue"
+)
+
+// Virtqueues of the device, virtio 1.3 section 5.10.2.
+const (
+	rxQueue = iota
+	txQueue
+	eventQueue
+	numQueues
+)
+
+// Feature bits, virtio 1.3 sections 5.10.3 and 6.
+const (
+	featureStream       = 1 << 0
+	featureIndirectDesc = 1 << 28
+	featureEventIdx     = 1 << 29
+	featureVersion1     = 1 << 32
+
+	features = featureStream | featureIndirectDesc | featureEventIdx | featureVersion1
+)
+
+// Device is the device of one guest. A vhost-user session drives it, as its
+// Backend; it is the Sink of the packets for the guest.
+type Device struct {
+	cid  atomic.Uint32
+	out  packet.Sink // what the guest sends
+	down func()      // the guest stopped taking part
+	fail func(error) // the guest broke a ring: its session must end
+
+	rx, tx queue
+
+	// Of the session's goroutine.
+	mem      *guestmem.Memory
+	features uint64
+
+	// Under tx.mu.
+	txChain  virtqueue.Chain
+	txPacket packet.Packet
+
+	// Under rx.mu.
+	rxChain  virtqueue.Chain
+	rxHeader [packet.HeaderSize]byte
+	waiters  []packet.Waker // senders that found no room
+	replies  replies
+
+	badPackets atomic.Uint64
+	dropped    atomic.Uint64
+}
+
+// Config is what a Device needs to know.
+type Config struct {
+	CID uint32
+
+	// Out takes what the guest sends.
+	Out packet.Sink
+
+	// Down is called when the guest stops: its connections are over.
+	Down func()
+
+	// Fail is called, once or more, when the guest breaks its rings beyond use.
+	Fail func(error)
+}
+
+// New makes the device of a guest that is not there yet.
+func New(c Config) *Device {
+	d := &Device{out: c.Out, down: c.Down, fail: c.Fail}
+	d.cid.Store(c.CID)
+	return d
+}
+
+var (
+	_ vhostuser.Backend = (*Device)(nil)
+	_ packet.Sink       = (*Device)(nil)
+)

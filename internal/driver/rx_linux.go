@@ -1,0 +1,143 @@
+package driver
+
+import (
+	"fmt"
+
+	"vsockets.dev/internal/eventfd"
+	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/virtqueue"
+)
+
+// rxBatch is how many packets are taken before their buffers go back.
+const rxBatch = 32
+
+// rx is the receive queue. Its goroutine alone uses it.
+type rx struct {
+	d          *Driver
+	ring       *virtqueue.Driver
+	kick, call *eventfd.Event
+	buffer     [queueSize]uint16 // by descriptor: which buffer it holds
+	packet     packet.Packet
+	segment    [1][]byte
+}
+
+func (r *rx) init(d *Driver) (err error) {
+	r.d = d
+	if r.ring, err = d.newRing(rxQueue); err != nil {
+		return err
+	}
+	r.kick, r.call, err = doorbells()
+	return err
+}
+
+func (d *Driver) newRing(i int) (*virtqueue.Driver, error) {
+	a := d.layout.rings[i]
+	return virtqueue.NewDriver(d.mem, virtqueue.Config{
+		Size: queueSize, Desc: a.desc, Avail: a.avail, Used: a.used,
+		EventIdx: d.frontend.Features()&featureEventIdx != 0,
+	})
+}
+
+func doorbells() (kick, call *eventfd.Event, err error) {
+	if kick, err = eventfd.New(); err != nil {
+		return nil, nil, err
+	}
+	call, err = eventfd.New()
+	return kick, call, err
+}
+
+// fill gives all buffers to the device.
+func (r *rx) fill() error {
+	for i := range uint16(queueSize) {
+		if err := r.give(i); err != nil {
+			return err
+		}
+	}
+	r.ring.Publish()
+	return nil
+}
+
+// give makes a buffer available to the device.
+func (r *rx) give(i uint16) error {
+	b := [1]virtqueue.Buffer{{Addr: r.d.layout.buffer(rxQueue, int(i)), Len: bufferSize}}
+	head, ok := r.ring.Add(nil, b[:])
+	if !ok {
+		return fmt.Errorf("driver: CID %d: the receive queue is full", r.d.cid)
+	}
+	r.buffer[head] = i
+	return nil
+}
+
+// loop takes what arrives, until stop.
+func (r *rx) loop() {
+	for r.call.Wait(r.ready) {
+		for {
+			more, err := r.batch()
+			if err != nil {
+				r.d.fail(fmt.Errorf("driver: CID %d: receive queue: %w", r.d.cid, err))
+				return
+			}
+			if !more {
+				break
+			}
+		}
+	}
+}
+
+func (r *rx) stop() {
+	if r.call != nil {
+		r.call.Interrupt()
+	}
+}
+
+func (r *rx) ready() bool { return r.ring.EnableNotify() }
+
+// batch takes some packets and gives their buffers back.
+func (r *rx) batch() (more bool, err error) {
+	r.ring.DisableNotify()
+	n := 0
+	for ; n < rxBatch; n++ {
+		head, written, ok, err := r.ring.Used()
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			break
+		}
+		i := r.buffer[head]
+		if err := r.arrive(i, int(written)); err != nil {
+			return false, err
+		}
+		if err := r.give(i); err != nil {
+			return false, err
+		}
+	}
+	if n > 0 && r.ring.Publish() {
+		_ = r.kick.Signal()
+	}
+	return n == rxBatch, nil
+}
+
+// arrive passes on the packet in a buffer. The device writes the buffer, so the
+// header is read once.
+func (r *rx) arrive(i uint16, written int) error {
+	b, ok := r.d.mem.Slice(r.d.layout.buffer(rxQueue, int(i)), uint64(written))
+	if !ok || written < packet.HeaderSize {
+		return fmt.Errorf("a packet of %d bytes, which is less than a header", written)
+	}
+	hdr := [packet.HeaderSize]byte(b)
+	p := &r.packet
+	p.Decode(&hdr)
+	if int(p.Len) > written-packet.HeaderSize || p.Len > packet.MaxPayload {
+		return fmt.Errorf("a packet of %d bytes claims a payload of %d", written, p.Len)
+	}
+	p.Payload = nil
+	if p.Len > 0 {
+		r.segment[0] = b[packet.HeaderSize:][:p.Len]
+		p.Payload = r.segment[:]
+	}
+	if p.DstCID == uint64(r.d.cid) {
+		r.d.in.Take(p, nil)
+	}
+	return nil
+}

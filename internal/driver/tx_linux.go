@@ -1,0 +1,181 @@
+package driver
+
+import (
+	"fmt"
+	"sync"
+
+	"vsockets.dev/internal/eventfd"
+	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/virtqueue"
+)
+
+// tx is the transmit queue. Whoever sends uses it, under mu.
+type tx struct {
+	d          *Driver
+	kick, call *eventfd.Event
+
+	mu      sync.Mutex
+	ring    *virtqueue.Driver
+	stopped bool
+	waiters []packet.Waker // senders that found no room
+
+	free   []uint16          // buffers; the one used last goes first, since it is in the cache
+	next   [queueSize]uint16 // buffers of one packet are a list
+	first  [queueSize]uint16 // by head descriptor: the packet's first buffer
+	chain  []virtqueue.Buffer
+	header [packet.HeaderSize]byte
+}
+
+const noBuffer = queueSize // ends a list of buffers
+
+func (t *tx) init(d *Driver) (err error) {
+	t.d = d
+	if t.ring, err = d.newRing(txQueue); err != nil {
+		return err
+	}
+	for i := range uint16(queueSize) {
+		t.free = append(t.free, queueSize-1-i)
+	}
+	t.kick, t.call, err = doorbells()
+	return err
+}
+
+// Take sends a packet: it copies it to free buffers and hands them to the device.
+func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
+	t := &d.tx
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopped {
+		return int(p.Len), true
+	}
+	if err := t.reclaim(need(int(p.Len))); err != nil {
+		d.fail(err)
+		return int(p.Len), true
+	}
+	room := len(t.free)*bufferSize - packet.HeaderSize
+	if room < min(int(p.Len), 1) {
+		if w != nil { // nobody waits for a reply to go: with the queue full, it is dropped
+			t.waiters = append(t.waiters, w)
+		}
+		return 0, w == nil
+	}
+	n = min(int(p.Len), room)
+	if err := t.put(p, n); err != nil {
+		d.fail(err)
+		return int(p.Len), true
+	}
+	if t.ring.Publish() {
+		_ = t.kick.Signal()
+	}
+	if n < int(p.Len) {
+		t.waiters = append(t.waiters, w)
+		return n, false
+	}
+	return n, true
+}
+
+// need is how many buffers a payload takes.
+func need(n int) int { return (packet.HeaderSize + n + bufferSize - 1) / bufferSize }
+
+// reclaim needs mu. It takes buffers back that the device is done with, if fewer
+// than n are free; if still fewer are, it asks to be told.
+func (t *tx) reclaim(n int) error {
+	for len(t.free) < n {
+		head, _, ok, err := t.ring.Used()
+		if err != nil {
+			return fmt.Errorf("driver: CID %d: transmit queue: %w", t.d.cid, err)
+		}
+		if !ok {
+			if !t.ring.EnableNotify() {
+				return nil
+			}
+			continue
+		}
+		for b := t.first[head]; b != noBuffer; b = t.next[b] {
+			t.free = append(t.free, b)
+		}
+	}
+	return nil
+}
+
+// put needs mu, and enough free buffers. It sends the first n bytes of p.
+func (t *tx) put(p *packet.Packet, n int) error {
+	h := p.Header
+	h.Len = uint32(n)
+	h.Encode(&t.header)
+	t.chain = t.chain[:0]
+	first, last := uint16(noBuffer), uint16(noBuffer)
+	var buf []byte // what is left of the last buffer
+	write := func(b []byte) error {
+		for len(b) > 0 {
+			if len(buf) == 0 {
+				i := t.free[len(t.free)-1]
+				t.free = t.free[:len(t.free)-1]
+				addr := t.d.layout.buffer(txQueue, int(i))
+				var ok bool
+				if buf, ok = t.d.mem.Slice(addr, bufferSize); !ok {
+					return fmt.Errorf("driver: buffer %d lies outside of the memory", i)
+				}
+				t.chain = append(t.chain, virtqueue.Buffer{Addr: addr})
+				if t.next[i] = noBuffer; last == noBuffer {
+					first = i
+				} else {
+					t.next[last] = i
+				}
+				last = i
+			}
+			k := copy(buf, b)
+			buf, b = buf[k:], b[k:]
+			t.chain[len(t.chain)-1].Len += uint32(k)
+		}
+		return nil
+	}
+	_ = write(t.header[:])
+	for _, s := range p.Payload {
+		s = s[:min(len(s), n)]
+		n -= len(s)
+		if err := write(s); err != nil {
+			return err
+		}
+	}
+	head, ok := t.ring.Add(t.chain, nil)
+	if !ok {
+		return fmt.Errorf("driver: CID %d: the transmit queue has no descriptors for %d free buffers", t.d.cid, len(t.free))
+	}
+	t.first[head] = first
+	return nil
+}
+
+// loop wakes the senders that wait when the device has returned buffers.
+func (t *tx) loop() {
+	for t.call.Wait(t.ready) {
+		t.mu.Lock()
+		ws := t.waiters
+		t.waiters = nil
+		t.mu.Unlock()
+		for _, w := range ws {
+			w.Wake()
+		}
+	}
+}
+
+func (t *tx) ready() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.waiters) > 0 && t.ring.EnableNotify()
+}
+
+// stop drops all further packets, and lets go of those who wait.
+func (t *tx) stop() {
+	t.mu.Lock()
+	t.stopped = true
+	ws := t.waiters
+	t.waiters = nil
+	t.mu.Unlock()
+	for _, w := range ws {
+		w.Wake()
+	}
+	if t.call != nil {
+		t.call.Interrupt()
+	}
+}
