@@ -1,0 +1,364 @@
+package testguest
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// endLimit is how long the end of a guest may take before a test fails.
+const endLimit = 10 * time.Second
+
+// process is a host process of a guest.
+type process struct {
+	pid, session int
+	state        string
+	cmdline      string
+}
+
+// guestProcesses gives the host processes of the guests whose folders are in
+// dir. User Mode Linux's children have no command line, but are in its session.
+func guestProcesses(t *testing.T, dir string) []process {
+	t.Helper()
+	entries, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []process
+	sessions := make(map[int]bool)
+	for _, e := range entries {
+		stat, err := os.ReadFile(e + "/stat")
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// The name, in parentheses, may hold anything; after it: state, parent, group, session.
+		f := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+		p := process{state: string(f[0])}
+		p.pid, _ = strconv.Atoi(filepath.Base(e))
+		p.session, _ = strconv.Atoi(string(f[3]))
+		cmdline, _ := os.ReadFile(e + "/cmdline")
+		p.cmdline = string(bytes.ReplaceAll(cmdline, []byte{0}, []byte(" ")))
+		if strings.Contains(p.cmdline, "uml_dir="+dir) {
+			sessions[p.session] = true
+		}
+		all = append(all, p)
+	}
+	var found []process
+	for _, p := range all {
+		// A zombie runs nothing any more; whose it is to reap is not our business.
+		if sessions[p.session] && p.state != "Z" {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// holdProcesses keeps hold of processes, so that their end can be awaited and
+// their IDs cannot mislead. Those that a failed test leaves are killed.
+func holdProcesses(t *testing.T, procs []process) []int {
+	t.Helper()
+	// The children first: a guest's process runs wild when User Mode Linux dies before it.
+	slices.SortFunc(procs, func(a, b process) int { return b.pid - a.pid })
+	var fds []int
+	for _, p := range procs {
+		fd, err := unix.PidfdOpen(p.pid, 0)
+		if errors.Is(err, unix.ESRCH) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		fds = append(fds, fd)
+	}
+	t.Cleanup(func() {
+		for _, fd := range fds {
+			_ = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+			unix.Close(fd)
+		}
+	})
+	return fds
+}
+
+// freeze stops User Mode Linux's main process, so that the guest cannot notice
+// that its line has ended, and only a SIGKILL ends it.
+func freeze(t *testing.T, procs []process) {
+	t.Helper()
+	for _, p := range procs {
+		if p.pid != p.session && p.cmdline != "" {
+			if err := unix.Kill(p.pid, unix.SIGSTOP); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("User Mode Linux is not among %v", procs)
+}
+
+// awaitEnd waits for the end of processes.
+func awaitEnd(t *testing.T, pidfds []int) {
+	t.Helper()
+	deadline := time.Now().Add(endLimit)
+	for _, fd := range pidfds {
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		err := error(unix.EINTR)
+		for errors.Is(err, unix.EINTR) {
+			_, err = unix.Poll(poll, int(max(0, time.Until(deadline)).Milliseconds()))
+		}
+		if err != nil || poll[0].Revents == 0 {
+			t.Errorf("a process of the guest still runs after %v (%v)", endLimit, err)
+		}
+	}
+}
+
+// checkNothingLeft fails the test if there is a process or a file of a guest.
+func checkNothingLeft(t *testing.T, dir string) {
+	t.Helper()
+	for _, p := range guestProcesses(t, dir) {
+		t.Errorf("left behind: process %d (%s) %s", p.pid, p.state, p.cmdline)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		t.Errorf("left behind: %s", e.Name())
+	}
+	memory, err := filepath.Glob(sharedMemory + "/vm_file-*")
+	if err != nil || len(memory) > 0 {
+		t.Errorf("left behind: %v, %v", memory, err)
+	}
+}
+
+// ownTemp gives the folder that the test's guests have their files in.
+func ownTemp(t *testing.T) string {
+	t.Helper()
+	testInit(t) // built before the folder is watched: the go tool keeps files there too
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	return dir
+}
+
+func TestEndsLeaveNothing(t *testing.T) {
+	tests := []struct {
+		name string
+		end  func(t *testing.T, g *Guest)
+		want error
+	}{
+		{"power off", func(_ *testing.T, g *Guest) { _ = g.Close() }, nil},
+		{"Kill", func(_ *testing.T, g *Guest) { g.Kill() }, ErrKilled},
+		{"Kill of a frozen guest", func(t *testing.T, g *Guest) {
+			freeze(t, guestProcesses(t, os.Getenv("TMPDIR")))
+			g.Kill()
+		}, ErrKilled},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := ownTemp(t)
+			g := boot(t, Config{})
+			hung := make(chan error, 1)
+			started := make(chan struct{}, 1)
+			go func() {
+				cmd := sh(`sleep 1000 & echo; while :; do :; done`)
+				cmd.Stdout = writerFunc(func([]byte) { started <- struct{}{} })
+				_, err := g.Run(context.Background(), cmd)
+				hung <- err
+			}()
+			<-started
+			pidfds := holdProcesses(t, guestProcesses(t, dir))
+			// Supervisor, UML, and one for each of the programs at least.
+			if len(pidfds) < 4 {
+				t.Errorf("%d host processes found, too few to be the guest", len(pidfds))
+			}
+			tt.end(t, g)
+			if err := <-hung; !errors.Is(err, cmp.Or(tt.want, ErrEnded)) {
+				t.Errorf("Run: %v", err)
+			}
+			if err := g.Wait(); !errors.Is(err, tt.want) {
+				t.Errorf("Wait: %v, want %v", err, tt.want)
+			}
+			awaitEnd(t, pidfds)
+			checkNothingLeft(t, dir)
+		})
+	}
+}
+
+func TestTimeLimitKillsAHungCommand(t *testing.T) {
+	dir := ownTemp(t)
+	const limit = 6 * time.Second // boot included
+	start := time.Now()
+	g := boot(t, Config{TimeLimit: limit})
+	_, err := g.Run(t.Context(), sh(`while :; do :; done`))
+	if !errors.Is(err, ErrTimeLimit) {
+		t.Errorf("Run: %v, want ErrTimeLimit", err)
+	}
+	if err := g.Wait(); !errors.Is(err, ErrTimeLimit) {
+		t.Errorf("Wait: %v, want ErrTimeLimit", err)
+	}
+	if took := time.Since(start); took < limit || took > limit+endLimit {
+		t.Errorf("killed after %v, the limit is %v", took, limit)
+	}
+	checkNothingLeft(t, dir)
+}
+
+func TestContextEndsTheGuest(t *testing.T) {
+	dir := ownTemp(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	g, err := Boot(ctx, Config{Init: testInit(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := g.Wait(); !errors.Is(err, context.Canceled) {
+		t.Errorf("Wait: %v, want context.Canceled", err)
+	}
+	checkNothingLeft(t, dir)
+}
+
+func TestBootFails(t *testing.T) {
+	dir := ownTemp(t)
+	hang := filepath.Join(t.TempDir(), hangName)
+	if err := os.Link(testInit(t), hang); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name  string
+		cfg   Config
+		is    error
+		holds string
+	}{
+		{"no init", Config{}, nil, "no Init"},
+		{"init does not exist", Config{Init: "/no/such"}, os.ErrNotExist, "/no/such"},
+		{"init is another program", Config{Init: "/bin/true"}, io.EOF, "guest.Main"},
+		{"init hangs", Config{Init: hang, TimeLimit: 5 * time.Second}, ErrTimeLimit, hangText},
+		{"too little memory", Config{Init: testInit(t), Memory: 4}, nil, "console"},
+		{"no device", Config{Init: testInit(t), Device: "/no/such"}, os.ErrNotExist, "device socket"},
+		{"device path with a colon", Config{Init: testInit(t), Device: "/a:b"}, nil, "colon"},
+		{"device path too long", Config{Init: testInit(t), Device: "/" + strings.Repeat("a", 107)}, nil, "107"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g, err := Boot(t.Context(), tt.cfg)
+			if err == nil {
+				g.Kill()
+				t.Fatal("no error")
+			}
+			if tt.is != nil && !errors.Is(err, tt.is) || !strings.Contains(err.Error(), tt.holds) {
+				t.Errorf("error %v, want %v with %q in its text", err, tt.is, tt.holds)
+			}
+			checkNothingLeft(t, dir)
+		})
+	}
+}
+
+// TestHostDies kills the process that booted a guest.
+func TestHostDies(t *testing.T) {
+	dir := ownTemp(t)
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), envHold+"="+testInit(t))
+	cmd.Stderr = os.Stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	if line != "up\n" {
+		t.Fatalf("the process that boots a guest says %q, %v", line, err)
+	}
+	procs := guestProcesses(t, dir)
+	if len(procs) < 3 {
+		t.Errorf("%d host processes found, too few to be the guest: %v", len(procs), procs)
+	}
+	pidfds := holdProcesses(t, procs)
+	freeze(t, procs)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	awaitEnd(t, pidfds)
+	checkNothingLeft(t, dir)
+}
+
+// TestSupervisorDies: then its work falls to the process that booted the guest.
+func TestSupervisorDies(t *testing.T) {
+	dir := ownTemp(t)
+	g, err := Boot(t.Context(), Config{Init: testInit(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	procs := guestProcesses(t, dir)
+	pidfds := holdProcesses(t, procs)
+	for _, p := range procs {
+		if p.pid == p.session {
+			if err := unix.Kill(p.pid, unix.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := g.Wait(); err == nil {
+		t.Error("Wait: no error")
+	}
+	awaitEnd(t, pidfds)
+	checkNothingLeft(t, dir)
+}
+
+// TestNoVsockOnTheHost: should a guest's process escape, it cannot open a vsock.
+func TestNoVsockOnTheHost(t *testing.T) {
+	dir := ownTemp(t)
+	boot(t, Config{})
+	procs := guestProcesses(t, dir)
+	for _, p := range procs {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid))
+		if err == nil && !strings.Contains(string(status), "\nSeccomp:\t2\n") {
+			t.Errorf("process %d %s has no seccomp filter", p.pid, p.cmdline)
+		}
+	}
+}
+
+// TestDeviceIsAttached: the guest's kernel connects to the device's socket and
+// begins a vhost-user session. That the device works is for its own tests.
+func TestDeviceIsAttached(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "device")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	first := make(chan uint32, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			close(first)
+			return
+		}
+		defer c.Close()
+		var request [12]byte // request, flags, size: u32 each, in the machine's order
+		if _, err := io.ReadFull(c, request[:]); err == nil {
+			first <- binary.NativeEndian.Uint32(request[:])
+		}
+		close(first)
+	}()
+	boot(t, Config{Device: path})
+	l.Close()
+	if got := <-first; got != 3 && got != 1 { // SET_OWNER, GET_FEATURES
+		t.Errorf("the guest's first request is %d, want SET_OWNER or GET_FEATURES", got)
+	}
+}
