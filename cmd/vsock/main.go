@@ -1,0 +1,81 @@
+// Command vsock is the tool of vsockets.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"vsockets.dev/internal/guestpeer"
+	"vsockets.dev/internal/testguest/guest"
+	"vsockets.dev/vsock"
+)
+
+// Exit statuses.
+const (
+	exitOK     = 0
+	exitFailed = 1 // what was asked for did not succeed
+	exitUsage  = 2 // the command line is wrong
+)
+
+// commands is the command line.
+type commands struct {
+	Demo demoCommand `cmd:"" help:"Boot a Linux guest and show sockets between it and this program."`
+}
+
+func main() {
+	// The same program is the init process of the demonstration's guest.
+	for name, h := range guestpeer.New(vsock.Kernel()).Handlers() {
+		guest.Handle(name, h)
+	}
+	guest.Main()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(status)
+}
+
+// exited is how kong's request to exit, after --help, gets out of Parse.
+type exited int
+
+// run runs one command line and gives its exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status int) {
+	defer func() {
+		if r := recover(); r != nil {
+			code, ok := r.(exited)
+			if !ok {
+				panic(r)
+			}
+			status = int(code)
+		}
+	}()
+	var c commands
+	parser, err := kong.New(&c,
+		kong.Name("vsock"),
+		kong.Description("Sockets between virtual machines and their host."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { panic(exited(code)) }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.BindTo(stdout, (*io.Writer)(nil)),
+	)
+	if err != nil {
+		_, _ = fmt.Fprintln(stderr, "vsock:", err)
+		return exitFailed
+	}
+	k, err := parser.Parse(args)
+	if err != nil {
+		_, _ = fmt.Fprintf(stderr, "vsock: %v\nvsock --help shows the commands.\n", err)
+		return exitUsage
+	}
+	if err := k.Run(); err != nil {
+		_, _ = fmt.Fprintln(stderr, "vsock:", err)
+		return exitFailed
+	}
+	return exitOK
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+)
+
+// report shows steps as they are taken, with a bar for long ones on a terminal.
+type report struct {
+	out           io.Writer
+	steps, failed int
+}
+
+func (r *report) printf(format string, args ...any) { _, _ = fmt.Fprintf(r.out, format, args...) }
+
+// step takes one step, and shows how it went.
+func (r *report) step(name string, f func() (string, error)) {
+	r.steps++
+	r.printf("%2d. %-62s", r.steps, name)
+	result, err := f()
+	if err != nil {
+		r.failed++
+		r.printf(" FAILED\n    %v\n", err)
+		return
+	}
+	r.printf(" ok\n    %s\n", result)
+}
+
+// bar shows how far a transfer has come; without a terminal, nothing.
+type bar struct {
+	progress *mpb.Progress
+	bar      *mpb.Bar
+}
+
+func (r *report) bar(total int64) *bar {
+	f, ok := r.out.(*os.File)
+	if !ok || !isTerminal(f) {
+		return &bar{}
+	}
+	r.printf("\n")
+	p := mpb.New(mpb.WithOutput(f), mpb.WithWidth(60), mpb.WithRefreshRate(100*time.Millisecond))
+	return &bar{progress: p, bar: p.AddBar(total,
+		mpb.BarRemoveOnComplete(),
+		mpb.PrependDecorators(decor.Counters(decor.SizeB1024(0), "    % .0f / % .0f ")),
+		mpb.AppendDecorators(decor.AverageSpeed(decor.SizeB1024(0), " % .0f ")),
+	)}
+}
+
+func (b *bar) add(n int) {
+	if b.bar != nil {
+		b.bar.IncrBy(n)
+	}
+}
+
+func (b *bar) done() {
+	if b.bar != nil {
+		b.bar.Abort(true)
+		b.progress.Wait()
+	}
+}
+
+func isTerminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
