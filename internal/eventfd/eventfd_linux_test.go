@@ -5,11 +5,11 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+	"vsockets.dev/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // TestNoSignalLost plays ping-pong over two eventfds: a lost signal hangs it.
 func TestNoSignalLost(t *testing.T) {

@@ -7,10 +7,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"go.uber.org/goleak"
+	"vsockets.dev/internal/leaktest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // pair gives the two ends of a Unix connection.
 func pair(t *testing.T) (a, b *net.UnixConn) {

@@ -10,13 +10,13 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
+	"vsockets.dev/internal/leaktest"
 
 	"vsockets.dev/internal/packet"
 	"vsockets.dev/vsock"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // wire is the peer of a stack, played by the test: it keeps what it is sent.
 type wire struct {

@@ -13,6 +13,7 @@ import (
 	"hash"
 	"io"
 	"math/rand/v2"
+	"sync"
 )
 
 // Conn is what a transfer needs of a connection.
@@ -28,18 +29,22 @@ const blockSize = 64 << 10
 // so that the same bytes never stand at the same place of two blocks.
 const patternSize = 1<<20 + 7
 
-// Send sends n random bytes, and checks the receiver's answer. The bytes depend
-// on the seed. Progress, if not nil, is told the bytes as they go.
-func Send(c Conn, n int64, seed uint64, progress func(int)) error {
-	pattern := make([]byte, patternSize+blockSize)
-	var key [32]byte
-	key[0], key[1] = byte(seed), byte(seed>>8)
-	_, _ = rand.NewChaCha8(key).Read(pattern[:patternSize])
-	copy(pattern[patternSize:], pattern) // so that a block never wraps
+// pattern is random bytes, and the first block of them again, so that no block
+// wraps around.
+var pattern = sync.OnceValue(func() []byte {
+	p := make([]byte, patternSize+blockSize)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(p[:patternSize])
+	copy(p[patternSize:], p)
+	return p
+})
 
+// Send sends n random bytes, and checks the receiver's answer. Which bytes they
+// are depends on the seed. Progress, if not nil, is told the bytes as they go.
+func Send(c Conn, n int64, seed uint64, progress func(int)) error {
+	at := int(seed * 7919 % patternSize)
 	sum := sha256.New()
-	for at := 0; n > 0; at = (at + blockSize) % patternSize {
-		b := pattern[at:][:min(n, blockSize)]
+	for ; n > 0; at = (at + blockSize) % patternSize {
+		b := pattern()[at:][:min(n, blockSize)]
 		if _, err := c.Write(b); err != nil {
 			return err
 		}
