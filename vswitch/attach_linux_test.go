@@ -18,7 +18,7 @@ type attached struct {
 	*driver.Driver
 }
 
-func attach(t *testing.T, sw *Switch, cid uint32) (*attached, error) {
+func attach(t testing.TB, sw *Switch, cid uint32) (*attached, error) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "s")
 	if _, err := sw.AddGuest(GuestConfig{CID: cid, Socket: path}); err != nil {

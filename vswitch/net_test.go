@@ -11,7 +11,7 @@ import (
 
 // connect gives the two ends of a connection: what dial connects to an address of
 // the host, and what the host accepts there.
-func connect(t *testing.T, sw *Switch, dial func(vsock.Addr) (net.Conn, error)) (net.Conn, net.Conn, error) {
+func connect(t testing.TB, sw *Switch, dial func(vsock.Addr) (net.Conn, error)) (net.Conn, net.Conn, error) {
 	t.Helper()
 	ln, err := vsock.Listen(t.Context(), sw.Host(), vsock.Addr{CID: vsock.CIDAny, Port: vsock.PortAny})
 	if err != nil {
@@ -27,7 +27,7 @@ func connect(t *testing.T, sw *Switch, dial func(vsock.Addr) (net.Conn, error)) 
 }
 
 // from dials from a stack.
-func from(t *testing.T, s vsock.Stack) func(vsock.Addr) (net.Conn, error) {
+func from(t testing.TB, s vsock.Stack) func(vsock.Addr) (net.Conn, error) {
 	return func(a vsock.Addr) (net.Conn, error) { return vsock.Dial(t.Context(), s, a) }
 }
 

@@ -48,7 +48,7 @@ type Device struct {
 	// Under rx.mu.
 	rxChain  virtqueue.Chain
 	rxHeader [packet.HeaderSize]byte
-	waiters  []packet.Waker // senders that found no room
+	waiters  packet.Waiters // senders that found no room
 	replies  replies
 
 	badPackets atomic.Uint64

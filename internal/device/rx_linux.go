@@ -37,7 +37,7 @@ func (d *Device) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	switch {
 	case ok || err != nil:
 	case w != nil:
-		d.waiters = append(d.waiters, w)
+		d.waiters.Add(w)
 	default:
 		if !d.replies.add(&p.Header) {
 			d.dropped.Add(1)
@@ -122,9 +122,7 @@ func (d *Device) popRX() (bool, error) {
 
 // rxLoop gives room to those who wait for it, until kick is interrupted.
 func (d *Device) rxLoop(kick *eventfd.Event) {
-	for kick.Wait(d.rxReady) {
-		d.rxRoom()
-	}
+	kick.Serve(d.rxReady, d.rxRoom)
 }
 
 // rxReady says whether someone waits for buffers that are there.
@@ -135,7 +133,7 @@ func (d *Device) rxReady() (ready bool) {
 	var err error
 	defer func() { d.check(q, err) }()
 	defer guestmem.Catch(guestmem.Arm(), &err)
-	if !q.running() || len(d.waiters) == 0 && d.replies.empty() {
+	if !q.running() || d.waiters.Len() == 0 && d.replies.empty() {
 		return false
 	}
 	return q.ring.HasAvail() || q.ring.EnableNotify()
@@ -144,37 +142,44 @@ func (d *Device) rxReady() (ready bool) {
 // rxRoom puts the replies that wait, wakes the senders that wait, and takes up
 // TX where it rested for want of room for replies.
 func (d *Device) rxRoom() {
-	for _, w := range d.takeWaiters() {
-		w.Wake()
-	}
+	d.flushReplies()
+	d.wakeWaiters()
 	d.sendAll()
 }
 
-func (d *Device) takeWaiters() (ws []packet.Waker) {
+func (d *Device) flushReplies() {
 	q := &d.rx
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	var err error
 	defer func() { d.check(q, err) }()
 	defer guestmem.Catch(guestmem.Arm(), &err)
-	if !q.running() {
-		return nil
+	if q.running() {
+		q.ring.DisableNotify()
+		err = d.putReplies()
+		d.publishRX()
 	}
-	q.ring.DisableNotify()
-	err = d.putReplies()
-	d.publishRX()
-	ws, d.waiters = d.waiters, nil
-	return ws
+}
+
+// wakeWaiters wakes those who wait now. They may come to wait again.
+func (d *Device) wakeWaiters() {
+	d.rx.mu.Lock()
+	n := d.waiters.Len()
+	d.rx.mu.Unlock()
+	for ; n > 0; n-- {
+		d.rx.mu.Lock()
+		w := d.waiters.Pop()
+		d.rx.mu.Unlock()
+		if w != nil {
+			w.Wake()
+		}
+	}
 }
 
 // forget drops what waited for a guest that has left. Those who wait find it absent.
 func (d *Device) forget() {
 	d.rx.mu.Lock()
-	ws := d.waiters
-	d.waiters = nil
 	d.replies.clear()
 	d.rx.mu.Unlock()
-	for _, w := range ws {
-		w.Wake()
-	}
+	d.wakeWaiters()
 }

@@ -15,9 +15,7 @@ const txBatch = 64
 
 // txLoop takes what the guest sends, until kick is interrupted.
 func (d *Device) txLoop(kick *eventfd.Event) {
-	for kick.Wait(d.txReady) {
-		d.sendAll()
-	}
+	kick.Serve(d.txReady, d.sendAll)
 }
 
 // txReady says whether there is something to take, and asks for a kick if not.

@@ -70,16 +70,19 @@ func (r *rx) give(i uint16) error {
 
 // loop takes what arrives, until stop.
 func (r *rx) loop() {
-	for r.call.Wait(r.ready) {
-		for {
-			more, err := r.batch()
-			if err != nil {
-				r.d.fail(fmt.Errorf("driver: CID %d: receive queue: %w", r.d.cid, err))
-				return
-			}
-			if !more {
-				break
-			}
+	r.call.Serve(r.ready, r.takeAll)
+}
+
+// takeAll passes on all that has arrived.
+func (r *rx) takeAll() {
+	for {
+		more, err := r.batch()
+		if err != nil {
+			r.d.fail(fmt.Errorf("driver: CID %d: receive queue: %w", r.d.cid, err))
+			r.call.Interrupt() // at once: nothing of this ring is to be trusted
+		}
+		if err != nil || !more {
+			return
 		}
 	}
 }

@@ -17,13 +17,17 @@ type tx struct {
 	mu      sync.Mutex
 	ring    *virtqueue.Driver
 	stopped bool
-	waiters []packet.Waker // senders that found no room
+	waiters packet.Waiters // senders that found no room
 
-	free   []uint16          // buffers; the one used last goes first, since it is in the cache
-	next   [queueSize]uint16 // buffers of one packet are a list
-	first  [queueSize]uint16 // by head descriptor: the packet's first buffer
-	chain  []virtqueue.Buffer
+	free  []uint16          // buffers; the one used last goes first, since it is in the cache
+	next  [queueSize]uint16 // buffers of one packet are a list
+	first [queueSize]uint16 // by head descriptor: the packet's first buffer
+
+	// The packet that put builds.
 	header [packet.HeaderSize]byte
+	chain  []virtqueue.Buffer
+	room   []byte // what is left of its last buffer
+	last   uint16 // which one that is
 }
 
 const noBuffer = queueSize // ends a list of buffers
@@ -55,7 +59,7 @@ func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	room := len(t.free)*bufferSize - packet.HeaderSize
 	if room < min(int(p.Len), 1) {
 		if w != nil { // nobody waits for a reply to go: with the queue full, it is dropped
-			t.waiters = append(t.waiters, w)
+			t.waiters.Add(w)
 		}
 		return 0, w == nil
 	}
@@ -68,7 +72,9 @@ func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 		_ = t.kick.Signal()
 	}
 	if n < int(p.Len) {
-		t.waiters = append(t.waiters, w)
+		if w != nil {
+			t.waiters.Add(w)
+		}
 		return n, false
 	}
 	return n, true
@@ -103,38 +109,15 @@ func (t *tx) put(p *packet.Packet, n int) error {
 	h := p.Header
 	h.Len = uint32(n)
 	h.Encode(&t.header)
-	t.chain = t.chain[:0]
-	first, last := uint16(noBuffer), uint16(noBuffer)
-	var buf []byte // what is left of the last buffer
-	write := func(b []byte) error {
-		for len(b) > 0 {
-			if len(buf) == 0 {
-				i := t.free[len(t.free)-1]
-				t.free = t.free[:len(t.free)-1]
-				addr := t.d.layout.buffer(txQueue, int(i))
-				var ok bool
-				if buf, ok = t.d.mem.Slice(addr, bufferSize); !ok {
-					return fmt.Errorf("driver: buffer %d lies outside of the memory", i)
-				}
-				t.chain = append(t.chain, virtqueue.Buffer{Addr: addr})
-				if t.next[i] = noBuffer; last == noBuffer {
-					first = i
-				} else {
-					t.next[last] = i
-				}
-				last = i
-			}
-			k := copy(buf, b)
-			buf, b = buf[k:], b[k:]
-			t.chain[len(t.chain)-1].Len += uint32(k)
-		}
-		return nil
+	t.chain, t.room, t.last = t.chain[:0], nil, noBuffer
+	if err := t.write(t.header[:]); err != nil {
+		return err
 	}
-	_ = write(t.header[:])
+	first := t.last
 	for _, s := range p.Payload {
 		s = s[:min(len(s), n)]
 		n -= len(s)
-		if err := write(s); err != nil {
+		if err := t.write(s); err != nil {
 			return err
 		}
 	}
@@ -146,14 +129,53 @@ func (t *tx) put(p *packet.Packet, n int) error {
 	return nil
 }
 
+// write needs mu. It appends bytes to the packet that put builds.
+func (t *tx) write(b []byte) error {
+	for len(b) > 0 {
+		if len(t.room) == 0 {
+			if err := t.extend(); err != nil {
+				return err
+			}
+		}
+		k := copy(t.room, b)
+		t.room, b = t.room[k:], b[k:]
+		t.chain[len(t.chain)-1].Len += uint32(k)
+	}
+	return nil
+}
+
+// extend needs mu. It adds a free buffer to the packet that put builds.
+func (t *tx) extend() error {
+	i := t.free[len(t.free)-1]
+	t.free = t.free[:len(t.free)-1]
+	addr := t.d.layout.buffer(txQueue, int(i))
+	room, ok := t.d.mem.Slice(addr, bufferSize)
+	if !ok {
+		return fmt.Errorf("driver: buffer %d lies outside of the memory", i)
+	}
+	t.room = room
+	t.chain = append(t.chain, virtqueue.Buffer{Addr: addr})
+	if t.last != noBuffer {
+		t.next[t.last] = i
+	}
+	t.next[i], t.last = noBuffer, i
+	return nil
+}
+
 // loop wakes the senders that wait when the device has returned buffers.
 func (t *tx) loop() {
-	for t.call.Wait(t.ready) {
+	t.call.Serve(t.ready, t.wake)
+}
+
+func (t *tx) wake() {
+	t.mu.Lock()
+	n := t.waiters.Len()
+	t.mu.Unlock()
+	for ; n > 0; n-- {
 		t.mu.Lock()
-		ws := t.waiters
-		t.waiters = nil
+		w := t.waiters.Pop()
 		t.mu.Unlock()
-		for _, w := range ws {
+		if w != nil {
 			w.Wake()
 		}
 	}
@@ -162,19 +184,15 @@ func (t *tx) loop() {
 func (t *tx) ready() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.waiters) > 0 && t.ring.EnableNotify()
+	return t.waiters.Len() > 0 && t.ring.EnableNotify()
 }
 
 // stop drops all further packets, and lets go of those who wait.
 func (t *tx) stop() {
 	t.mu.Lock()
 	t.stopped = true
-	ws := t.waiters
-	t.waiters = nil
 	t.mu.Unlock()
-	for _, w := range ws {
-		w.Wake()
-	}
+	t.wake()
 	if t.call != nil {
 		t.call.Interrupt()
 	}

@@ -61,7 +61,16 @@ func (e *Event) Wait(ready func() bool) bool {
 	return e.rc.Read(func(uintptr) bool { return ready() }) == nil
 }
 
-// Interrupt ends Wait, now and from now on.
+// Serve waits and works, over and over, until Interrupt or Close. It costs no
+// memory each time around, as Wait would.
+func (e *Event) Serve(ready func() bool, work func()) {
+	f := func(uintptr) bool { return ready() }
+	for e.rc.Read(f) == nil {
+		work()
+	}
+}
+
+// Interrupt ends Wait and Serve, now and from now on.
 func (e *Event) Interrupt() { _ = e.f.SetReadDeadline(time.Unix(1, 0)) }
 
 // Signal wakes whoever waits at the other side. It must not be called after

@@ -1,0 +1,37 @@
+package packet
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+type numbered int
+
+func (numbered) Wake() {}
+
+// TestWaiters holds it against a plain slice.
+func TestWaiters(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var w Waiters
+		var model []Waker
+		for i, add := range rapid.SliceOfN(rapid.Bool(), 0, 200).Draw(t, "adds") {
+			if add {
+				w.Add(numbered(i))
+				model = append(model, numbered(i))
+			} else {
+				got := w.Pop()
+				var want Waker
+				if len(model) > 0 {
+					want, model = model[0], model[1:]
+				}
+				if got != want {
+					t.Fatalf("Pop: %v, want %v", got, want)
+				}
+			}
+			if w.Len() != len(model) {
+				t.Fatalf("Len: %d, want %d", w.Len(), len(model))
+			}
+		}
+	})
+}
