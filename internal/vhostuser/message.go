@@ -3,6 +3,8 @@ package vhostuser
 import (
 	"encoding/binary"
 	"fmt"
+
+	"vsockets.dev/internal/guestmem"
 )
 
 // Request is the type of a message from the front-end.
@@ -59,7 +61,7 @@ const (
 
 	// MaxRegions is the most entries in a memory table, and with that the most
 	// descriptors that come with one message.
-	MaxRegions = 8
+	MaxRegions = guestmem.MaxRegions
 
 	// MaxConfig is the most bytes of configuration space in one message.
 	MaxConfig = 256

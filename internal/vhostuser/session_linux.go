@@ -48,9 +48,17 @@ var (
 // Serve owns conn. When it returns, all queues of b are stopped, the guest's
 // memory is unmapped, and conn and every descriptor that came over it are closed.
 func Serve(ctx context.Context, conn *net.UnixConn, b Backend) (err error) {
-	unhook := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer unhook()
-	defer func() { _ = conn.Close() }()
+	closed := make(chan struct{})
+	unhook := context.AfterFunc(ctx, func() {
+		_ = conn.Close()
+		close(closed)
+	})
+	defer func() {
+		if !unhook() {
+			<-closed
+		}
+		_ = conn.Close()
+	}()
 
 	s := &session{
 		receiver: newReceiver(conn),
@@ -221,9 +229,6 @@ func (s *session) setMemTable(m *message) error {
 	regions, err := ParseMemTable(m.payload)
 	if err != nil {
 		return err
-	}
-	if len(m.fds) != len(regions) {
-		return fmt.Errorf("%d descriptors for %d regions, want one each", len(m.fds), len(regions))
 	}
 	mem, err := guestmem.Map(regions, m.fds)
 	if err != nil {
