@@ -6,6 +6,7 @@
 package_names() {
   case $1 in
     guests) echo user-mode-linux ;;
+    qemu) echo qemu-system-x86 ;;
     race) echo gcc libc6-dev ;;
   esac
 }
@@ -14,6 +15,7 @@ package_names() {
 package_use() {
   case $1 in
     guests) echo "boots Linux guests (User Mode Linux)" ;;
+    qemu) echo "boots Linux guests (a PC that QEMU emulates)" ;;
     race) echo "a C compiler, for the race detector" ;;
   esac
 }
@@ -23,6 +25,7 @@ package_use() {
 have() {
   case $1 in
     guests) command -v linux.uml >/dev/null ;;
+    qemu) command -v qemu-system-x86_64 >/dev/null ;;
     # Go needs no C compiler for the race detector on macOS.
     race) [ "$(go env GOHOSTOS)" = darwin ] ||
       $(go env CC) -x c -c -o /dev/null - <<<'#include <stdlib.h>' 2>/dev/null ;;
@@ -77,4 +80,63 @@ install_missing() {
   fi
   printf '%sTo install them:\n  sudo apt-get install %s\n' "$list" "${packages[*]}" >&2
   return 1
+}
+
+# The kernels that QEMU boots, by series, each in a folder of its own with the
+# contents of Debian's package. They are unpacked there and not installed, which
+# takes no root. internal/testguest looks for them where the variable says.
+KERNELS="6.1 6.12"
+export VSOCKETS_KERNELS=${VSOCKETS_KERNELS:-$PWD/.cache/kernels}
+
+# kernel_package SERIES: the package with the newest kernel of the series, or
+# nothing if this distribution has none.
+kernel_package() {
+  local any
+  case $1 in
+    6.1) any=linux-image-cloud-amd64 ;;
+    6.12) any=linux-image-6.12-cloud-amd64 ;;
+  esac
+  # That is an empty package which depends on the one of today.
+  { apt-cache show --no-all-versions "$any" 2>/dev/null || true; } |
+    sed -n "s/^Depends: \(linux-image-${1//./\\.}\.[^ ,]*\).*/\1/p"
+}
+
+# have_kernel SERIES
+have_kernel() {
+  compgen -G "$VSOCKETS_KERNELS/$1/boot/vmlinuz-$1.*" >/dev/null
+}
+
+# fetch_missing_kernels: gets the kernels that are missing and that can be had
+# here. It fails if one of those is still missing then.
+fetch_missing_kernels() {
+  local series missing="" package status=0
+  command -v apt-get >/dev/null || return 0
+  for series in $KERNELS; do
+    have_kernel "$series" || missing+=" $series"
+  done
+  [ -n "$missing" ] || return 0
+
+  if [ "$(id -u)" = 0 ]; then
+    apt-get -qq update </dev/null >&2 || true
+  fi
+  for series in $missing; do
+    package=$(kernel_package "$series")
+    if [ -n "$package" ] && ! fetch_kernel "$series" "$package"; then
+      echo "Linux $series could not be fetched: apt-get download $package" >&2
+      status=1
+    fi
+  done
+  return $status
+}
+
+# fetch_kernel SERIES PACKAGE: the folder appears when it is complete.
+fetch_kernel() {
+  local temp status=0
+  echo "fetching $2 into $VSOCKETS_KERNELS" >&2
+  mkdir -p "$VSOCKETS_KERNELS" && temp=$(mktemp -d "$VSOCKETS_KERNELS/.new.XXXXXX") || return
+  # As root, apt-get would give up its rights, and with them the folder.
+  (cd "$temp" && apt-get -qq -o APT::Sandbox::User=root download "$2" </dev/null >&2 &&
+    dpkg -x ./*.deb root) && mv "$temp/root" "$VSOCKETS_KERNELS/$1" || status=1
+  rm -rf "$temp"
+  return $status
 }

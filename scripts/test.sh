@@ -9,9 +9,13 @@ GUESTS=${GUESTS:-1}
 RACE=${RACE:-1}
 
 purposes=()
-[ "$GUESTS" = 0 ] || purposes+=(guests)
+[ "$GUESTS" = 0 ] || purposes+=(guests qemu)
 [ "$RACE" = 0 ] || purposes+=(race)
-if ! install_missing ${purposes[@]+"${purposes[@]}"}; then
+get_all() {
+  install_missing ${purposes[@]+"${purposes[@]}"} || return
+  [ "$GUESTS" = 0 ] || fetch_missing_kernels
+}
+if ! get_all; then
   cat >&2 <<'END'
 To test without them:
   make test GUESTS=0    no Linux guests: the tests that boot one are skipped
@@ -23,17 +27,27 @@ fi
 # What this run leaves out, for the report.
 lost=()
 
-# internal/testguest reads this: 1, a guest that cannot boot is a failure;
-# 0, no guest is booted; unset, whatever is possible.
-unset VSOCKETS_REQUIRE_GUESTS
+# internal/testguest reads this: the machines that must boot, or 0 for none at
+# all. A guest that is not named and cannot boot is skipped.
+required=()
 if [ "$GUESTS" = 0 ]; then
-  export VSOCKETS_REQUIRE_GUESTS=0
+  required=(0)
   lost+=(-lost "Linux guests: GUESTS=0")
-elif have guests; then
-  export VSOCKETS_REQUIRE_GUESTS=1
 else
-  lost+=(-lost "Linux guests: there is no User Mode Linux on this machine (linux.uml, Debian package user-mode-linux)")
+  if have guests; then
+    required+=(uml)
+  else
+    lost+=(-lost "User Mode Linux guests: there is no linux.uml on this machine (Debian package user-mode-linux)")
+  fi
+  for series in $KERNELS; do
+    if have qemu && have_kernel "$series"; then
+      required+=("qemu-$series")
+    else
+      lost+=(-lost "Linux $series guests: no QEMU, or no such kernel, on this machine")
+    fi
+  done
 fi
+export VSOCKETS_REQUIRE_GUESTS="${required[*]-}"
 
 race=()
 if [ "$RACE" = 0 ]; then

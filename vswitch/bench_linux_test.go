@@ -20,7 +20,9 @@ func BenchmarkStream(b *testing.B) {
 		for _, size := range []int{64, 4 << 10, 64 << 10} {
 			b.Run(name+"/"+sizeName(size), func(b *testing.B) {
 				src, dst := pair(b)
-				go func() { _, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{dst}, make([]byte, 64<<10)) }()
+				go func() {
+					_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{dst}, make([]byte, 64<<10))
+				}()
 				buf := make([]byte, size)
 				b.SetBytes(int64(size))
 				b.ReportAllocs()

@@ -152,4 +152,3 @@ func TestNotVhostUser(t *testing.T) {
 	}
 	_ = a.Close()
 }
-

@@ -2,6 +2,7 @@ package testguest
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"sync"
 )
@@ -15,11 +16,19 @@ type console struct {
 
 	mu   sync.Mutex
 	tail []byte
+	dead bool // the guest's kernel has shown that it panics
 }
+
+// panicText is how Linux begins the message that it panics.
+const panicText = "Kernel panic - not syncing"
+
+// errPanic is the end of a guest whose kernel panicked.
+var errPanic = errors.New("the guest's kernel panicked")
 
 func (c *console) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	c.tail = append(c.tail, b...)
+	c.dead = c.dead || bytes.Contains(c.tail, []byte(panicText))
 	if drop := len(c.tail) - consoleTail; drop > 0 {
 		c.tail = append(c.tail[:0], c.tail[drop:]...)
 	}
@@ -31,12 +40,24 @@ func (c *console) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// panicked gives errPanic if the guest's kernel panicked. QEMU does not tell
+// that from a power off.
+func (c *console) panicked() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.dead {
+		return errPanic
+	}
+	return nil
+}
+
 // end gives the last lines, indented, for use in an error.
 func (c *console) end() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(bytes.TrimSpace(c.tail)) == 0 {
+	text := bytes.TrimSpace(bytes.ReplaceAll(c.tail, []byte("\r"), nil))
+	if len(text) == 0 {
 		return "the console is empty"
 	}
-	return "the console's end:\n\t" + string(bytes.ReplaceAll(bytes.TrimSpace(c.tail), []byte("\n"), []byte("\n\t")))
+	return "the console's end:\n\t" + string(bytes.ReplaceAll(text, []byte("\n"), []byte("\n\t")))
 }

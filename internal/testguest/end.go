@@ -18,12 +18,12 @@ func (g *Guest) killFor(why error) {
 	if g.why == nil {
 		g.why = why
 	}
-	g.machine.kill()
+	g.instance.kill()
 }
 
 // waitEnd waits until nothing of the guest is left.
 func (g *Guest) waitEnd() {
-	err := g.machine.wait()
+	err := g.instance.wait()
 	g.mu.Lock()
 	g.ended = true // before stop, which would count as a reason to kill
 	if g.why != nil {
@@ -32,8 +32,8 @@ func (g *Guest) waitEnd() {
 	g.mu.Unlock()
 	g.stop()
 	<-g.received // at the latest now, since nobody holds the line's other end
-	g.machine.in.Close()
-	g.machine.out.Close()
+	g.instance.in.Close()
+	g.instance.out.Close()
 	g.err = err
 	close(g.done)
 }
@@ -68,7 +68,7 @@ func (g *Guest) Close() error {
 	default:
 	}
 	// Not waited for: a line that is stuck must not keep the guest alive.
-	go func() { _ = g.machine.conn.Send(channel.KindPowerOff, 0, nil) }()
+	go func() { _ = g.instance.conn.Send(channel.KindPowerOff, 0, nil) }()
 	limit := time.NewTimer(powerOffLimit)
 	defer limit.Stop()
 	select {
@@ -78,7 +78,7 @@ func (g *Guest) Close() error {
 		<-g.done
 	}
 	if g.err != nil && !errors.Is(g.err, ErrEnded) {
-		return fmt.Errorf("testguest: close: %w; %s", g.err, g.machine.console.end())
+		return fmt.Errorf("testguest: close: %w; %s", g.err, g.instance.console.end())
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ import (
 // powerOffLimit is how long a guest may take for an orderly end.
 const powerOffLimit = 5 * time.Second
 
-// machine is the running guest as launch leaves it: a line to its agent and a way to end it.
-type machine struct {
+// instance is the running guest as launch leaves it: a line to its agent and a way to end it.
+type instance struct {
 	in, out io.Closer // the host's ends of the line
 	conn    *channel.Conn
 	console *console
@@ -26,9 +26,9 @@ type machine struct {
 
 // Guest is a running guest.
 type Guest struct {
-	machine *machine
-	hello   channel.Hello
-	stop    context.CancelFunc // releases the time limit
+	instance *instance
+	hello    channel.Hello
+	stop     context.CancelFunc // releases the time limit
 
 	mu       sync.Mutex
 	why      error // why it was killed, nil if it was not
@@ -54,7 +54,7 @@ func Boot(ctx context.Context, cfg Config) (*Guest, error) {
 	if err := cfg.setDefaults(); err != nil {
 		return nil, fmt.Errorf("testguest: %w", err)
 	}
-	if err := Available(); err != nil {
+	if err := cfg.Machine.Available(); err != nil {
 		return nil, err
 	}
 	m, err := launch(&cfg)
@@ -63,7 +63,7 @@ func Boot(ctx context.Context, cfg Config) (*Guest, error) {
 	}
 	ctx, stop := context.WithTimeoutCause(ctx, cfg.TimeLimit, ErrTimeLimit)
 	g := &Guest{
-		machine: m, stop: stop,
+		instance: m, stop: stop,
 		requests: make(map[uint32]*request),
 		received: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -98,7 +98,7 @@ func (g *Guest) CID() uint32 { return g.hello.CID }
 func (g *Guest) receive(hello chan<- channel.Hello) {
 	defer close(g.received)
 	for {
-		m, err := g.machine.conn.Receive()
+		m, err := g.instance.conn.Receive()
 		if err == nil {
 			err = g.take(&m, hello)
 		}
@@ -107,7 +107,7 @@ func (g *Guest) receive(hello chan<- channel.Hello) {
 			if !errors.Is(err, io.EOF) {
 				g.killFor(err)
 			}
-			_ = g.machine.conn.Fail(err)
+			_ = g.instance.conn.Fail(err)
 			return
 		}
 	}
@@ -201,7 +201,7 @@ func (g *Guest) do(ctx context.Context, kind channel.Kind, body any, r *request)
 	g.mu.Unlock()
 	defer g.forget(id)
 
-	if err := g.machine.conn.SendJSON(kind, id, body); err != nil {
+	if err := g.instance.conn.SendJSON(kind, id, body); err != nil {
 		select {
 		case <-g.received:
 			return channel.Result{}, g.lineEnded()
@@ -216,7 +216,7 @@ func (g *Guest) do(ctx context.Context, kind channel.Kind, body any, r *request)
 	case <-ctx.Done():
 		// Not waited for, since the guest may be stuck. If it fails, the guest is
 		// at its end, and so is the program.
-		go func() { _ = g.machine.conn.Send(channel.KindCancel, id, nil) }()
+		go func() { _ = g.instance.conn.Send(channel.KindCancel, id, nil) }()
 		return channel.Result{}, context.Cause(ctx)
 	}
 	select {

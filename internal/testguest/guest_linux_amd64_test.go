@@ -246,7 +246,7 @@ func TestCall(t *testing.T) {
 			t.Errorf("error %v, want ErrEnded", err)
 		}
 		_ = g.Wait()
-		if end := g.machine.console.end(); !strings.Contains(end, "panic: on purpose") {
+		if end := g.instance.console.end(); !strings.Contains(end, "panic: on purpose") {
 			t.Errorf("the console does not show the panic; %s", end)
 		}
 	})

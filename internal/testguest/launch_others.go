@@ -8,8 +8,8 @@ import (
 )
 
 // Available says why no guest can be booted.
-func Available() error {
-	return fmt.Errorf("testguest: guests are User Mode Linux, which needs linux/amd64; this is %s/%s", runtime.GOOS, runtime.GOARCH)
+func (m Machine) Available() error {
+	return fmt.Errorf("testguest: guests (%s) need linux/amd64; this is %s/%s", m, runtime.GOOS, runtime.GOARCH)
 }
 
-func launch(*Config) (*machine, error) { return nil, Available() }
+func launch(cfg *Config) (*instance, error) { return nil, cfg.Machine.Available() }

@@ -1,11 +1,13 @@
 package testguest
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +25,13 @@ const hangName = "hang"
 // envHold makes the test program boot a guest with the init of this path, say
 // so on standard output, and wait to be killed.
 const envHold = "TESTGUEST_HOLD"
+
+// envHoldMachine names the machine of that guest.
+const envHoldMachine = "TESTGUEST_HOLD_MACHINE"
+
+// envSay makes the test program say something: as many lines as its value says on
+// standard output, its arguments on standard error, and its exit status is 7.
+const envSay = "TESTGUEST_SAY"
 
 const hangText = "this init hangs on purpose"
 
@@ -55,7 +64,13 @@ func TestMain(m *testing.M) {
 	guest.Handle("panic", func(context.Context, json.RawMessage) (any, error) {
 		panic("on purpose")
 	})
+	guest.Handle("crash", func(context.Context, json.RawMessage) (any, error) {
+		return nil, os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0)
+	})
 	guest.Main()
+	if lines, err := strconv.Atoi(os.Getenv(envSay)); err == nil {
+		say(lines)
+	}
 	if path := os.Getenv(envHold); path != "" {
 		hold(path)
 	}
@@ -65,8 +80,18 @@ func TestMain(m *testing.M) {
 	}))
 }
 
+func say(lines int) {
+	w := bufio.NewWriter(os.Stdout)
+	for i := range lines {
+		fmt.Fprintln(w, i)
+	}
+	w.Flush()
+	fmt.Fprintln(os.Stderr, os.Args[1:])
+	os.Exit(7)
+}
+
 func hold(path string) {
-	if _, err := Boot(context.Background(), Config{Init: path}); err != nil {
+	if _, err := Boot(context.Background(), Config{Machine: Machine(os.Getenv(envHoldMachine)), Init: path}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -75,10 +100,17 @@ func hold(path string) {
 	os.Exit(1)
 }
 
-// testInit gives the path of the test program, built to be a guest's init.
+// testInit gives the path of the test program, built to be the init of a guest of
+// User Mode Linux.
 func testInit(t testing.TB) string {
 	t.Helper()
-	Require(t)
+	return testInitOn(t, UML)
+}
+
+// testInitOn is like testInit, for any machine.
+func testInitOn(t testing.TB, m Machine) string {
+	t.Helper()
+	m.Require(t)
 	path, err := buildInit()
 	if err != nil {
 		t.Fatal(err)

@@ -5,8 +5,13 @@
 // The guest is User Mode Linux: the Linux kernel as a process. Its root is the
 // host's, read-only, so that a program which lies on the host runs in the guest
 // under the same path; /tmp is the host's too, but what the guest writes there
-// stays in the guest. Its init is a static Go program that calls guest.Main
-// first, such as guestinit.
+// stays in the guest.
+//
+// Or it is a whole PC that QEMU emulates, which is slower but has another
+// vhost-user front-end, and kernels that people use. Its root is in its memory, and
+// has nothing but the guest's init and the files that the test names.
+//
+// A guest's init is a static Go program that calls guest.Main first, such as guestinit.
 //
 //	dir := t.TempDir()
 //	init, err := testguest.Build(ctx, dir, testguest.InitPackage)
@@ -22,21 +27,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 )
 
 // Defaults of a Config.
 const (
-	DefaultMemory    = 128 // MiB; a Go program and its output need less than half
-	DefaultTimeLimit = time.Minute
+	DefaultMemory     = 128 // MiB; a Go program and its output need less than half
+	DefaultMemoryQEMU = 256 // MiB; half of it for the kernel and its unpacking
+	DefaultTimeLimit  = time.Minute
 )
 
 // InitPackage is the package of an init that has no functions of its own.
 const InitPackage = "vsockets.dev/internal/testguest/guestinit"
-
-// EnvRequire makes, if it is "1", Require fail a test that it would skip.
-const EnvRequire = "VSOCKETS_REQUIRE_GUESTS"
 
 // Reasons for the end of a guest, and so for the failure of what was under way in it.
 var (
@@ -47,13 +49,18 @@ var (
 
 // Config says what to boot.
 type Config struct {
+	// Machine is what to boot it on. The zero value is User Mode Linux.
+	Machine Machine
 	// Init is the path of the guest's init: a static program that calls guest.Main first.
 	Init string
 	// Device is the path of a vhost-user vsock device's socket. Empty: no such device.
 	Device string
 	// Loopback loads vsock_loopback, which makes context ID 1 work inside the guest.
 	Loopback bool
-	// Memory is the guest's memory in MiB. 0: DefaultMemory.
+	// Files are plain files of the host that the guest has too, under the same
+	// absolute paths. User Mode Linux has all of the host's, whatever is named here.
+	Files []string
+	// Memory is the guest's memory in MiB. 0: DefaultMemory or DefaultMemoryQEMU.
 	Memory int
 	// TimeLimit is how long the guest may live. It is killed then. 0: DefaultTimeLimit.
 	TimeLimit time.Duration
@@ -84,33 +91,15 @@ func (cfg *Config) setDefaults() error {
 	case cfg.Memory < 0 || cfg.TimeLimit < 0:
 		return fmt.Errorf("negative Memory %d or TimeLimit %v", cfg.Memory, cfg.TimeLimit)
 	}
-	if cfg.Memory == 0 {
+	switch {
+	case cfg.Memory != 0:
+	case cfg.Machine == UML:
 		cfg.Memory = DefaultMemory
+	default:
+		cfg.Memory = DefaultMemoryQEMU
 	}
 	if cfg.TimeLimit == 0 {
 		cfg.TimeLimit = DefaultTimeLimit
 	}
 	return nil
-}
-
-// TB is the part of testing.TB that Require uses. The package is in programs
-// too, and they should not carry package testing.
-type TB interface {
-	Helper()
-	Skipf(format string, args ...any)
-	Fatalf(format string, args ...any)
-}
-
-// Require skips the test, with the reason, where no guest can be booted; with
-// EnvRequire it fails the test instead.
-func Require(t TB) {
-	t.Helper()
-	err := Available()
-	switch {
-	case err == nil:
-	case os.Getenv(EnvRequire) == "1":
-		t.Fatalf("%s=1, but no guest can be booted: %v", EnvRequire, err)
-	default:
-		t.Skipf("no guest can be booted: %v", err)
-	}
 }

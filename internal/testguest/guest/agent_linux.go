@@ -14,11 +14,14 @@ import (
 )
 
 func agentMain() {
-	// The role is this process's alone, not that of the programs it will run.
-	if err := os.Unsetenv(EnvRole); err != nil {
-		panic(err)
+	// These are this process's alone, not those of the programs it will run.
+	path := os.Getenv(EnvLine)
+	for _, name := range []string{EnvRole, EnvLine} {
+		if err := os.Unsetenv(name); err != nil {
+			panic(err)
+		}
 	}
-	line, err := openLine()
+	line, err := openLine(path)
 	if err == nil {
 		a := &agent{
 			conn:    channel.New(line, line, channel.WindowToHost, channel.WindowToGuest),

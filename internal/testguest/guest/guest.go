@@ -35,6 +35,8 @@ const (
 	EnvRole       = "VSOCKETS_ROLE"        // RoleInit
 	EnvModuleRoot = "VSOCKETS_MODULE_ROOT" // folder with a folder of modules for each kernel release
 	EnvModules    = "VSOCKETS_MODULES"     // modules to load, in order: paths below that folder, by comma
+	EnvLine       = "VSOCKETS_LINE"        // the control line: a serial port's device file
+	EnvRoot       = "VSOCKETS_ROOT"        // RootOfHost, if the root is the host's and read-only
 )
 
 // Values of EnvRole.
@@ -42,6 +44,9 @@ const (
 	RoleInit  = "init"
 	roleAgent = "agent"
 )
+
+// RootOfHost is the value of EnvRoot.
+const RootOfHost = "host"
 
 // Handler is a function that the test can call. The value it gives, encoded as
 // JSON, is the result. The context ends when the caller gives up.

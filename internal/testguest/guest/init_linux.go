@@ -44,7 +44,7 @@ func initRun() error {
 		Dir:   "/",
 		Files: []*os.File{os.Stdin, os.Stdout, os.Stderr},
 		Env: []string{
-			EnvRole + "=" + roleAgent, EnvGuest + "=1",
+			EnvRole + "=" + roleAgent, EnvLine + "=" + os.Getenv(EnvLine), EnvGuest + "=1",
 			"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 			"HOME=/tmp", "TMPDIR=/tmp",
 		},
@@ -82,7 +82,10 @@ func setUp() error {
 	if err := loadModules(); err != nil {
 		return err
 	}
-	return mountTmp()
+	if os.Getenv(EnvRoot) == RootOfHost {
+		return mountTmp()
+	}
+	return nil
 }
 
 // mountTmp makes /tmp writable and private. What the host has there stays
@@ -118,13 +121,20 @@ func loadModules() error {
 	return nil
 }
 
+// compressedExt is how the name of a module ends that the kernel unpacks itself.
+const compressedExt = ".xz"
+
 func loadModule(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := unix.FinitModule(int(f.Fd()), "", 0); err != nil && !errors.Is(err, unix.EEXIST) {
+	flags := 0
+	if filepath.Ext(path) == compressedExt {
+		flags = unix.MODULE_INIT_COMPRESSED_FILE
+	}
+	if err := unix.FinitModule(int(f.Fd()), "", flags); err != nil && !errors.Is(err, unix.EEXIST) {
 		return err
 	}
 	return nil

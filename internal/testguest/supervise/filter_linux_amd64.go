@@ -15,7 +15,7 @@ const x32Bit = 0x40000000
 
 // noVsockFilter is the seccomp program that makes socket(AF_VSOCK) fail with
 // EAFNOSUPPORT. System calls of the machine's other ABIs fail with ENOSYS:
-// neither Go nor UML makes any.
+// neither Go nor UML nor QEMU makes any.
 func noVsockFilter() []unix.SockFilter {
 	ld := func(off uint32) unix.SockFilter {
 		return unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: off}

@@ -1,5 +1,5 @@
-// Package supervise is the process between a test and the User Mode Linux that
-// it started. It exists so that nothing of the guest outlives the test, however
+// Package supervise is the process between a test and the virtual machine, User
+// Mode Linux or QEMU, that it started. It exists so that nothing of the guest outlives the test, however
 // the test ends.
 //
 // UML runs each of the guest's address spaces as a host process of its own,
@@ -7,7 +7,7 @@
 // only UML's main process is killed (by PR_SET_PDEATHSIG, say), the kernel
 // detaches those processes and lets them run on: they are then ordinary host
 // processes, and their system calls are the host's. So the guest must die as
-// one. The supervisor starts UML in a process group of its own and kills that
+// one. The supervisor starts it in a process group of its own and kills that
 // group with one kill(2): it marks every member under a lock that the dying
 // tracer needs before it can detach anybody.
 //
@@ -33,13 +33,13 @@ const EnvDir = "VSOCKETS_SUPERVISE"
 // removed, whatever EnvDir says.
 const DirPrefix = "vsockets-guest-"
 
-// The supervisor's open files. UML gets the two of the guest's serial line as
-// its own files 3 and 4.
+// The supervisor's open files. The virtual machine gets the two of the guest's
+// serial line as its own files 3 and 4.
 const (
-	FDLifeline = 3 // a socket; the process ID of UML is written to it, as text and a newline
+	FDLifeline = 3 // a socket; the process ID of the virtual machine is written to it, as text and a newline
 	FDLineIn   = 4 // what the guest's serial line reads
 	FDLineOut  = 5 // what the guest's serial line writes
 )
 
-// ExitKilled is the supervisor's exit status when UML was ended by a signal.
+// ExitKilled is the supervisor's exit status when the virtual machine was ended by a signal.
 const ExitKilled = 125

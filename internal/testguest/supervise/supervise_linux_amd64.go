@@ -50,13 +50,13 @@ func run(args []string) (exit int, err error) {
 	signal.Ignore(syscall.SIGPIPE)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	// The parent-death signal below counts from the death of the thread that
-	// starts UML, so that thread must stay.
+	// starts the virtual machine, so that thread must stay.
 	runtime.LockOSThread()
 	if err := denyVsock(); err != nil {
 		return 0, fmt.Errorf("forbid AF_VSOCK to the guest's host processes: %w", err)
 	}
 
-	// Inherited, hence without close-on-exec: UML must not hold any of them twice.
+	// Inherited, hence without close-on-exec: the machine must not hold any of them twice.
 	for _, fd := range []int{FDLifeline, FDLineIn, FDLineOut} {
 		unix.CloseOnExec(fd)
 	}
@@ -70,7 +70,7 @@ func run(args []string) (exit int, err error) {
 		return 0, fmt.Errorf("start the guest: %w", err)
 	}
 	group := &group{id: cmd.Process.Pid}
-	// Once UML is gone, nobody but the test may hold the line open.
+	// Once the machine is gone, nobody but the test may hold the line open.
 	in.Close()
 	out.Close()
 	if _, err := fmt.Fprintln(lifeline, cmd.Process.Pid); err != nil {
@@ -99,7 +99,7 @@ func run(args []string) (exit int, err error) {
 	return ExitKilled, nil
 }
 
-// group is UML's process group.
+// group is the virtual machine's process group.
 type group struct {
 	id    int
 	mu    sync.Mutex

@@ -2,5 +2,5 @@
 
 package supervise
 
-// Main returns at once: there is no User Mode Linux for this platform.
+// Main returns at once: guests are booted on linux/amd64 only.
 func Main() {}
