@@ -3,6 +3,7 @@ package guestmem
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -35,21 +36,35 @@ func (m *Memory) mapRegion(r Region, fd int) error {
 	// A mapping past the end of its file would fault at the first touch.
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return err
+		return fmt.Errorf("stat: %w", err)
 	}
 	if uint64(st.Size) < r.MmapOffset+r.Size {
-		return fmt.Errorf("its file of %d bytes ends before offset %d and size", st.Size, r.MmapOffset)
+		return fmt.Errorf("its file of %d bytes ends before offset %d plus the region's size", st.Size, r.MmapOffset)
 	}
-	inPage := r.MmapOffset % uint64(os.Getpagesize())
-	b, err := unix.Mmap(fd, int64(r.MmapOffset-inPage), int(r.Size+inPage), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	page, err := pageSize(fd)
+	if err != nil {
+		return err
+	}
+	off, length, skip := window(r, page)
+	if length > math.MaxInt {
+		return errors.New("it is more than this process can address")
+	}
+	b, err := unix.Mmap(fd, int64(off), int(length), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	if err != nil {
 		return fmt.Errorf("mmap: %w", err)
 	}
 	m.regions = append(m.regions, mapped{
 		guest: r.GuestAddr, user: r.UserAddr, size: r.Size,
-		bytes: b[inPage:], mapping: b,
+		bytes: b[skip:][:r.Size], mapping: b,
 	})
 	return nil
+}
+
+// window gives the whole pages of a file that hold a region, and how many bytes of
+// them come before it.
+func window(r Region, page uint64) (off, length, skip uint64) {
+	skip = r.MmapOffset % page
+	return r.MmapOffset - skip, (skip + r.Size + page - 1) / page * page, skip
 }
 
 // Unmap gives the memory back. No slice of it may be used after.
@@ -82,5 +97,8 @@ func Alloc(addr, size uint64) (_ *Memory, _ *os.File, err error) {
 		return nil, nil, fmt.Errorf("guestmem: seal: %w", err)
 	}
 	m, err := Map([]Region{{GuestAddr: addr, UserAddr: addr, Size: size}}, []int{fd})
-	return m, f, err
+	if err != nil {
+		return nil, nil, err
+	}
+	return m, f, nil
 }

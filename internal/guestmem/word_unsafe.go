@@ -5,10 +5,17 @@ import (
 	"unsafe"
 )
 
-// Word gives the 32-bit word at an offset, for atomic access: false where it is
-// not aligned, or not all there. Virtio is little-endian, and so must the machine
-// be; every machine that runs vhost-user guests is.
-func Word(b []byte, off int) (*atomic.Uint32, bool) {
+// Word is a 32-bit word of shared memory, to be used atomically. Virtio is
+// little-endian, and so must the machine be; every machine that runs vhost-user
+// guests is.
+//
+// Each method is a full barrier, also for the race detector: to that, an
+// atomic store and a load after it may change places (golang/go#58020).
+type Word struct{ v atomic.Uint32 }
+
+// WordAt gives the word at an offset: false where it is not aligned, or not all
+// there.
+func WordAt(b []byte, off int) (*Word, bool) {
 	if off < 0 || off > len(b)-4 {
 		return nil, false
 	}
@@ -16,5 +23,20 @@ func Word(b []byte, off int) (*atomic.Uint32, bool) {
 	if uintptr(p)%4 != 0 {
 		return nil, false
 	}
-	return (*atomic.Uint32)(p), true
+	return (*Word)(p), true
+}
+
+// Load reads the word.
+func (w *Word) Load() uint32 {
+	return w.v.Load()
+}
+
+// Store writes the word.
+func (w *Word) Store(v uint32) {
+	w.v.Swap(v)
+}
+
+// CompareAndSwap writes the word if it is old.
+func (w *Word) CompareAndSwap(old, v uint32) bool {
+	return w.v.CompareAndSwap(old, v)
 }

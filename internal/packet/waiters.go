@@ -1,18 +1,26 @@
 package packet
 
 // Waiters are the Wakers that a Sink has refused, first come first woken. Their
-// owner locks them. They are not bounded by themselves: each is there for a sender
-// that waits.
+// owner locks them. Each is in it once, however often its sender tries: there are
+// no more than senders that wait, though a peer may make them try at any time.
 type Waiters struct {
 	list []Waker
-	head int // the first of list that is left
+	head int                // the first of list that is left
+	in   map[Waker]struct{} // those that are left
 }
 
 // Len is how many there are.
 func (w *Waiters) Len() int { return len(w.list) - w.head }
 
-// Add appends one.
+// Add appends one, unless it is there already.
 func (w *Waiters) Add(k Waker) {
+	if _, ok := w.in[k]; ok {
+		return
+	}
+	if w.in == nil {
+		w.in = make(map[Waker]struct{})
+	}
+	w.in[k] = struct{}{}
 	if w.head > 0 && len(w.list) == cap(w.list) {
 		n := copy(w.list, w.list[w.head:])
 		clear(w.list[n:])
@@ -27,6 +35,7 @@ func (w *Waiters) Pop() Waker {
 		return nil
 	}
 	k := w.list[w.head]
+	delete(w.in, k)
 	w.list[w.head] = nil
 	if w.head++; w.head == len(w.list) {
 		w.list, w.head = w.list[:0], 0

@@ -1,6 +1,7 @@
 package packet
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -15,10 +16,13 @@ func TestWaiters(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var w Waiters
 		var model []Waker
-		for i, add := range rapid.SliceOfN(rapid.Bool(), 0, 200).Draw(t, "adds") {
-			if add {
-				w.Add(numbered(i))
-				model = append(model, numbered(i))
+		for range rapid.IntRange(0, 200).Draw(t, "steps") {
+			if rapid.Bool().Draw(t, "add") {
+				k := numbered(rapid.IntRange(0, 9).Draw(t, "waker"))
+				w.Add(k)
+				if !slices.Contains(model, Waker(k)) {
+					model = append(model, k)
+				}
 			} else {
 				got := w.Pop()
 				var want Waker

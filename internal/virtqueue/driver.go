@@ -108,17 +108,13 @@ func (q *Driver) Publish() (kick bool) {
 	return q.usedHead.Load()&noEvents == 0
 }
 
-func (q *Driver) storeHead() {
-	v := uint32(q.publish) << 16
-	if q.silent {
-		v |= noEvents
-	}
-	q.availHead.Store(v)
-}
+// storeHead is a full barrier, as Device's.
+func (q *Driver) storeHead() { q.availHead.Store(head(q.publish, q.silent)) }
 
 // Used takes the next chain that the device has returned, and tells how much it
-// says it wrote, at most what it could. Its descriptors are free again. An error
-// means that the device broke the ring.
+// says it wrote, at most what it could: more is no error, since there are devices
+// that count what they read as well (Linux's own, until 2021). Its descriptors are
+// free again. An error means that the device broke the ring.
 func (q *Driver) Used() (head uint16, written uint32, ok bool, err error) {
 	idx := uint16(q.usedHead.Load() >> 16)
 	n := idx - q.consumed

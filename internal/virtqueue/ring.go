@@ -13,7 +13,6 @@ package virtqueue
 import (
 	"encoding/binary"
 	"fmt"
-	"sync/atomic"
 
 	"vsockets.dev/internal/guestmem"
 )
@@ -59,9 +58,18 @@ type ring struct {
 	size              uint16 // a power of two
 	desc, avail, used []byte
 
-	availHead, usedHead   *atomic.Uint32 // flags | idx<<16
+	availHead, usedHead   *guestmem.Word // flags | idx<<16
 	usedEvent, availEvent event          // at the ends of avail and used
 	eventIdx              bool
+}
+
+// head gives the flags and idx of a ring as one word.
+func head(idx uint16, silent bool) uint32 {
+	v := uint32(idx) << 16
+	if silent {
+		v |= noEvents
+	}
+	return v
 }
 
 func newRing(mem *guestmem.Memory, c Config) (r ring, err error) {
@@ -88,13 +96,13 @@ func newRing(mem *guestmem.Memory, c Config) (r ring, err error) {
 			return r, fmt.Errorf("virtqueue: %s of %d bytes at %#x lies outside of the guest's memory", part.name, part.size, part.addr)
 		}
 		if part.addr%part.align != 0 {
-			return r, fmt.Errorf("virtqueue: %s at %#x is not aligned to %d", part.name, part.addr, part.align)
+			return r, fmt.Errorf("virtqueue: %s at %#x is not aligned to the %d bytes needed here", part.name, part.addr, part.align)
 		}
 		*part.b = b
 	}
 	var ok [4]bool
-	r.availHead, ok[0] = guestmem.Word(r.avail, 0)
-	r.usedHead, ok[1] = guestmem.Word(r.used, 0)
+	r.availHead, ok[0] = guestmem.WordAt(r.avail, 0)
+	r.usedHead, ok[1] = guestmem.WordAt(r.used, 0)
 	r.usedEvent, ok[2] = newEvent(r.avail, 4+2*int(n))
 	r.availEvent, ok[3] = newEvent(r.used, 4+8*int(n))
 	if ok != [4]bool{true, true, true, true} {
@@ -105,12 +113,12 @@ func newRing(mem *guestmem.Memory, c Config) (r ring, err error) {
 
 // event is the 16-bit used_event or avail_event, as part of an aligned word.
 type event struct {
-	word  *atomic.Uint32
+	word  *guestmem.Word
 	shift uint
 }
 
 func newEvent(b []byte, off int) (event, bool) {
-	w, ok := guestmem.Word(b, off&^3)
+	w, ok := guestmem.WordAt(b, off&^3)
 	return event{w, uint(off&2) * 8}, ok
 }
 
