@@ -35,13 +35,7 @@ func (d *Device) Config() []byte {
 func (d *Device) SetMemory(mem *guestmem.Memory) error {
 	d.mem = mem
 	for _, q := range []*queue{&d.rx, &d.tx} {
-		q.mu.Lock()
-		var err error
-		if q.ring != nil {
-			err = q.translate(mem, q.ring.Base(), d.features)
-		}
-		q.mu.Unlock()
-		if err != nil {
+		if err := q.move(mem); err != nil {
 			return fmt.Errorf("device: queue after the change of memory: %w", err)
 		}
 	}
@@ -64,13 +58,16 @@ func (d *Device) StartQueue(i int, c vhostuser.QueueConfig) error {
 	return nil
 }
 
-// EnableQueue lets a queue work, or rest.
+// EnableQueue lets a queue work, or rest. A guest may have filled the TX ring
+// before, so that is looked at now; for the RX ring nobody waits yet.
 func (d *Device) EnableQueue(i int, on bool) error {
 	switch i {
 	case rxQueue:
 		d.rx.enable(on)
 	case txQueue:
-		d.tx.enable(on)
+		if d.tx.enable(on); on {
+			go d.resumeTX()
+		}
 	}
 	if !on && i != eventQueue {
 		d.leave()

@@ -6,7 +6,6 @@ import (
 	"vsockets.dev/internal/guestmem"
 	"vsockets.dev/internal/packet"
 	"vsockets.dev/internal/vhostuser"
-	"vsockets.dev/internal/virtqueue"
 )
 
 // Virtqueues of the device, virtio 1.3 section 5.10.2.
@@ -41,12 +40,10 @@ type Device struct {
 	mem      *guestmem.Memory
 	features uint64
 
-	// Under tx.mu.
-	txChain  virtqueue.Chain
-	txPacket packet.Packet
+	txPacket packet.Packet // under tx.mu
+	resting  atomic.Bool   // TX rests until there is room for replies
 
 	// Under rx.mu.
-	rxChain  virtqueue.Chain
 	rxHeader [packet.HeaderSize]byte
 	waiters  packet.Waiters // senders that found no room
 	replies  replies

@@ -15,7 +15,9 @@ import (
 type queue struct {
 	mu      sync.Mutex
 	ring    *virtqueue.Device // nil while stopped
-	config  vhostuser.QueueConfig
+	mem     *guestmem.Memory  // where ring and chain are
+	chain   virtqueue.Chain   // the one taken last
+	held    bool              // chain has been taken and not been given back
 	enabled bool
 	broken  bool
 	kick    *eventfd.Event
@@ -27,18 +29,25 @@ type queue struct {
 // running needs mu.
 func (q *queue) running() bool { return q.ring != nil && q.enabled && !q.broken }
 
-// start makes the ring usable and runs loop until stop.
+// start makes the ring usable, once it is enabled, and runs loop until stop.
 func (q *queue) start(mem *guestmem.Memory, c vhostuser.QueueConfig, features uint64, loop func(*eventfd.Event)) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.ring != nil {
 		return errors.New("the queue runs already")
 	}
-	q.config = c
-	if err := q.translate(mem, c.Base, features); err != nil {
+	ring, err := virtqueue.NewDevice(mem, virtqueue.Config{
+		Size: c.Size,
+		Desc: c.Desc, Avail: c.Avail, Used: c.Used,
+		Base:     c.Base,
+		EventIdx: features&featureEventIdx != 0,
+		Indirect: features&featureIndirectDesc != 0,
+	})
+	if err != nil {
 		return err
 	}
-	q.broken = false
+	q.ring, q.mem = ring, mem
+	q.enabled, q.broken = false, false // whatever an earlier session left
 	q.kick, q.call = c.Kick, c.Call
 	q.done = make(chan struct{})
 	go func() {
@@ -48,19 +57,17 @@ func (q *queue) start(mem *guestmem.Memory, c vhostuser.QueueConfig, features ui
 	return nil
 }
 
-// translate needs mu. It finds the ring in the guest's memory, and goes on at base.
-func (q *queue) translate(mem *guestmem.Memory, base uint16, features uint64) error {
-	ring, err := virtqueue.NewDevice(mem, virtqueue.Config{
-		Size: q.config.Size,
-		Desc: q.config.Desc, Avail: q.config.Avail, Used: q.config.Used,
-		Base:     base,
-		EventIdx: features&featureEventIdx != 0,
-		Indirect: features&featureIndirectDesc != 0,
-	})
-	if err != nil {
+// move goes on in another memory, if the ring is in use.
+func (q *queue) move(mem *guestmem.Memory) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.ring == nil {
+		return nil
+	}
+	if err := q.ring.Move(mem); err != nil {
 		return err
 	}
-	q.ring = ring
+	q.mem, q.chain = mem, virtqueue.Chain{}
 	return nil
 }
 
@@ -74,6 +81,7 @@ func (q *queue) stop() (base uint16) {
 	base = q.ring.Base()
 	kick, done := q.kick, q.done
 	q.ring, q.kick, q.call = nil, nil, nil
+	q.mem, q.chain = nil, virtqueue.Chain{}
 	q.mu.Unlock()
 
 	kick.Interrupt()
@@ -81,14 +89,19 @@ func (q *queue) stop() (base uint16) {
 	return base
 }
 
-// enable lets a ring work, or rest. A guest may have filled it before, so the
-// goroutine looks at it now.
+// enable lets a ring work, or rest.
 func (q *queue) enable(on bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.enabled = on
-	if on && q.kick != nil {
-		_ = q.kick.Signal()
+}
+
+// giveBack needs mu. It makes the chain available again that was taken, and with
+// which nothing was done because a fault came between.
+func (q *queue) giveBack() {
+	if q.held {
+		q.held = false
+		q.ring.Unpop()
 	}
 }
 

@@ -29,7 +29,7 @@ func (r *replies) add(h *packet.Header) bool {
 		return false
 	}
 	r.headers = append(r.headers, *h)
-	r.n.Store(int32(len(r.headers)))
+	r.n.Add(1)
 	return true
 }
 
@@ -37,10 +37,10 @@ func (r *replies) first() packet.Header { return r.headers[0] }
 
 func (r *replies) removeFirst() {
 	r.headers = r.headers[:copy(r.headers, r.headers[1:])]
-	r.n.Store(int32(len(r.headers)))
+	r.n.Add(-1)
 }
 
 func (r *replies) clear() {
 	r.headers = r.headers[:0]
-	r.n.Store(0)
+	r.n.Swap(0)
 }

@@ -8,7 +8,10 @@ import (
 	"vsockets.dev/internal/packet"
 )
 
-var errSmallBuffer = errors.New("a receive buffer of the driver has no room for more than a packet's header")
+var (
+	errSmallBuffer = errors.New("a receive buffer of the driver has no room for more than a packet's header")
+	errNoBuffers   = errors.New("the driver offers receive buffers faster than they can be found to be unusable")
+)
 
 // Take puts a packet for the guest into its RX ring. A payload larger than the
 // guest's buffers goes as several packets.
@@ -23,11 +26,12 @@ func (d *Device) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	defer q.mu.Unlock()
 	var err error
 	defer func() {
+		q.giveBack() // p may lie in memory that was taken away, which is not this guest's fault
 		if d.check(q, err); err != nil {
 			n, ok = int(p.Len), true
 		}
 	}()
-	defer guestmem.Catch(guestmem.Arm(), &err)
+	defer q.mem.Catch(guestmem.Arm(), &err)
 
 	n, ok, err = 0, false, d.putReplies()
 	if err == nil && d.replies.empty() {
@@ -39,10 +43,10 @@ func (d *Device) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	case w != nil:
 		d.waiters.Add(w)
 	default:
-		if !d.replies.add(&p.Header) {
+		if p.Len > 0 || !d.replies.add(&p.Header) {
 			d.dropped.Add(1)
 		}
-		ok = true
+		n, ok = int(p.Len), true
 	}
 	return n, ok
 }
@@ -72,6 +76,7 @@ func (d *Device) putReplies() error {
 			return err
 		}
 		d.replies.removeFirst()
+		d.madeRoom()
 	}
 	return nil
 }
@@ -85,7 +90,7 @@ func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
 			return n, false, err
 		}
 		rest := int(p.Len) - n
-		room := d.rxChain.WriteLen - packet.HeaderSize
+		room := d.rx.chain.WriteLen - packet.HeaderSize
 		if room < min(rest, 1) {
 			return n, false, errSmallBuffer
 		}
@@ -94,10 +99,11 @@ func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
 			h.Flags = 0 // a mark of the end of a message belongs to its last packet
 		}
 		h.Encode(&d.rxHeader)
-		to := cursor{segs: d.rxChain.Writable}
+		to := cursor{segs: d.rx.chain.Writable}
 		to.write(d.rxHeader[:])
 		to.copyFrom(&from, int(h.Len))
-		d.rx.ring.Push(d.rxChain.Head, packet.HeaderSize+h.Len)
+		d.rx.ring.Push(d.rx.chain.Head, packet.HeaderSize+h.Len)
+		d.rx.held = false
 		n += int(h.Len)
 		if n == int(p.Len) {
 			return n, true, nil
@@ -106,18 +112,20 @@ func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
 }
 
 // popRX needs rx.mu. It takes a buffer of the guest. When there is none it asks
-// for a kick, and looks again, since the guest may have been faster.
-func (d *Device) popRX() (bool, error) {
-	ring := d.rx.ring
+// for a kick, and looks again, since the guest may have been faster. A guest that
+// is faster twice has offered chains that cannot be used: the caller must not wait
+// for a kick that may not come, nor go through them for as long as there are any.
+func (d *Device) popRX() (ok bool, err error) {
+	q := &d.rx
 	for range 2 {
-		if ok, err := ring.Pop(&d.rxChain); ok || err != nil {
-			return ok, err
+		if q.held, err = q.ring.Pop(&q.chain); q.held || err != nil {
+			return q.held, err
 		}
-		if !ring.EnableNotify() {
-			break
+		if !q.ring.EnableNotify() {
+			return false, nil
 		}
 	}
-	return false, nil
+	return false, errNoBuffers
 }
 
 // rxLoop gives room to those who wait for it, until kick is interrupted.
@@ -125,40 +133,40 @@ func (d *Device) rxLoop(kick *eventfd.Event) {
 	kick.Serve(d.rxReady, d.rxRoom)
 }
 
-// rxReady says whether someone waits for buffers that are there.
+// rxReady says whether someone waits for buffers that are there, and asks for a
+// kick if there are none.
 func (d *Device) rxReady() (ready bool) {
 	q := &d.rx
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	var err error
-	defer func() { d.check(q, err) }()
-	defer guestmem.Catch(guestmem.Arm(), &err)
 	if !q.running() || d.waiters.Len() == 0 && d.replies.empty() {
 		return false
 	}
+	var err error
+	defer func() { d.check(q, err) }()
+	defer q.mem.Catch(guestmem.Arm(), &err)
 	return q.ring.HasAvail() || q.ring.EnableNotify()
 }
 
-// rxRoom puts the replies that wait, wakes the senders that wait, and takes up
-// TX where it rested for want of room for replies.
+// rxRoom puts the replies that wait, and wakes the senders that wait.
 func (d *Device) rxRoom() {
 	d.flushReplies()
 	d.wakeWaiters()
-	d.sendAll()
 }
 
 func (d *Device) flushReplies() {
 	q := &d.rx
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if !q.running() {
+		return
+	}
 	var err error
 	defer func() { d.check(q, err) }()
-	defer guestmem.Catch(guestmem.Arm(), &err)
-	if q.running() {
-		q.ring.DisableNotify()
-		err = d.putReplies()
-		d.publishRX()
-	}
+	defer q.mem.Catch(guestmem.Arm(), &err)
+	q.ring.DisableNotify()
+	err = d.putReplies()
+	d.publishRX()
 }
 
 // wakeWaiters wakes those who wait now. They may come to wait again.
@@ -181,5 +189,6 @@ func (d *Device) forget() {
 	d.rx.mu.Lock()
 	d.replies.clear()
 	d.rx.mu.Unlock()
+	d.madeRoom()
 	d.wakeWaiters()
 }

@@ -23,13 +23,43 @@ func (d *Device) txReady() (ready bool) {
 	q := &d.tx
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if !q.running() || d.restTX() {
+		return false
+	}
 	var err error
 	defer func() { d.check(q, err) }()
-	defer guestmem.Catch(guestmem.Arm(), &err)
-	return q.running() && d.replies.room() && (q.ring.HasAvail() || q.ring.EnableNotify())
+	defer q.mem.Catch(guestmem.Arm(), &err)
+	return q.ring.HasAvail() || q.ring.EnableNotify()
 }
 
-// sendAll passes on all that the guest has to send. Any goroutine may call it.
+// restTX says whether TX must rest for want of room for replies. Whoever makes
+// room looks at resting after that, and here it is the other way round, so that
+// one of the two sees what the other did.
+func (d *Device) restTX() bool {
+	if d.replies.room() {
+		return false
+	}
+	d.resting.Swap(true) // a barrier also for the race detector, golang/go#58020
+	return !d.replies.room()
+}
+
+// madeRoom takes up TX where it rests, now that there is room for replies. It
+// needs no lock, and any may be held.
+func (d *Device) madeRoom() {
+	if d.resting.Load() && d.resting.Swap(false) {
+		go d.resumeTX()
+	}
+}
+
+// resumeTX does what txLoop does at a kick. It is harmless at any time.
+func (d *Device) resumeTX() {
+	for d.txReady() {
+		d.sendAll()
+	}
+}
+
+// sendAll passes on all that the guest has to send. After it, the guest must be
+// asked for a kick again, as txReady does.
 func (d *Device) sendAll() {
 	for d.sendBatch() {
 	}
@@ -39,23 +69,24 @@ func (d *Device) sendBatch() (more bool) {
 	q := &d.tx
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	var err error
-	defer func() { d.check(q, err) }()
-	defer guestmem.Catch(guestmem.Arm(), &err)
 	if !q.running() {
 		return false
 	}
+	var err error
+	defer func() { d.check(q, err) }()
+	defer q.mem.Catch(guestmem.Arm(), &err)
 	q.ring.DisableNotify()
 	n := 0
 	for ; n < txBatch && d.replies.room(); n++ {
 		var ok bool
-		if ok, err = q.ring.Pop(&d.txChain); !ok {
+		if ok, err = q.ring.Pop(&q.chain); !ok {
 			break
 		}
-		d.send(&d.txChain)
-		q.ring.Push(d.txChain.Head, 0)
+		d.send(&q.chain)
+		q.ring.Push(q.chain.Head, 0)
 	}
-	if n > 0 && q.ring.Publish() {
+	// Even if n is 0: Pop may have come by bad chains, which go back too.
+	if q.ring.Publish() {
 		q.signal()
 	}
 	return n == txBatch
@@ -71,6 +102,7 @@ func (d *Device) send(c *virtqueue.Chain) {
 		return
 	}
 	p := &d.txPacket
+	p.Payload = nil // a fault may have left the one before
 	p.Decode(&hdr)
 	if p.Len > packet.MaxPayload || int(p.Len) > c.ReadLen-packet.HeaderSize {
 		d.badPackets.Add(1)

@@ -23,6 +23,14 @@ const (
 	wantedFeatures = featureEventIdx | featureVersion1
 )
 
+// CIDs that a device may give. Those below, the largest 32-bit number and all
+// beyond are reserved, virtio 1.3 section 5.10.4: with the host's, for one, this
+// process would take what it sends to the host for its own.
+const (
+	minCID = 3
+	maxCID = 1<<32 - 2
+)
+
 // Driver is a context of its own in a local process. It is the Sink of the
 // packets that the process sends.
 type Driver struct {
@@ -73,8 +81,8 @@ func (d *Driver) setUp() error {
 		return err
 	}
 	cid := binary.LittleEndian.Uint64(config)
-	if cid>>32 != 0 {
-		return fmt.Errorf("the device gives CID %#x, which has more than 32 bits", cid)
+	if cid < minCID || cid > maxCID {
+		return fmt.Errorf("the device gives CID %d, which is none for a guest (%d to %d)", cid, minCID, uint32(maxCID))
 	}
 	d.cid = uint32(cid)
 	if d.mem, d.file, err = guestmem.Alloc(memoryBase, d.layout.size); err != nil {

@@ -71,13 +71,11 @@ func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	if t.ring.Publish() {
 		_ = t.kick.Signal()
 	}
-	if n < int(p.Len) {
-		if w != nil {
-			t.waiters.Add(w)
-		}
+	if n < int(p.Len) && w != nil {
+		t.waiters.Add(w)
 		return n, false
 	}
-	return n, true
+	return int(p.Len), true
 }
 
 // need is how many buffers a payload takes.
@@ -181,10 +179,12 @@ func (t *tx) wake() {
 	}
 }
 
+// ready says whether someone waits for buffers that are there. Another sender may
+// have taken back those that the device returned, and left some.
 func (t *tx) ready() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.waiters.Len() > 0 && t.ring.EnableNotify()
+	return t.waiters.Len() > 0 && (len(t.free) > 0 || t.ring.EnableNotify())
 }
 
 // stop drops all further packets, and lets go of those who wait.
