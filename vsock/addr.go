@@ -81,6 +81,21 @@ func ParseAddr(s string) (Addr, error) {
 	return Addr{CID: c, Port: p}, nil
 }
 
+// MarshalText gives String.
+func (a Addr) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads what ParseAddr reads.
+func (a *Addr) UnmarshalText(text []byte) error { return a.Set(string(text)) }
+
+// Set reads what ParseAddr reads. With it, an *Addr is a flag.Value.
+func (a *Addr) Set(s string) error {
+	v, err := ParseAddr(s)
+	if err == nil {
+		*a = v
+	}
+	return err
+}
+
 // parse32 takes decimal digits only: no sign and no other base, so that an
 // address has one spelling.
 func parse32(s string) (uint32, error) {

@@ -1,6 +1,9 @@
 package vsock_test
 
 import (
+	"encoding"
+	"encoding/json"
+	"flag"
 	"net"
 	"strings"
 	"testing"
@@ -8,7 +11,32 @@ import (
 	"vsockets.dev/vsock"
 )
 
-var _ net.Addr = vsock.Addr{}
+var (
+	_ net.Addr                 = vsock.Addr{}
+	_ encoding.TextMarshaler   = vsock.Addr{}
+	_ encoding.TextUnmarshaler = (*vsock.Addr)(nil)
+	_ flag.Value               = (*vsock.Addr)(nil)
+)
+
+func TestAddrText(t *testing.T) {
+	want := vsock.Addr{CID: vsock.CIDAny, Port: 1024}
+	b, err := json.Marshal(want)
+	if string(b) != `"any:1024"` || err != nil {
+		t.Errorf("marshalled: %s, %v", b, err)
+	}
+	var got vsock.Addr
+	if err := json.Unmarshal([]byte(`"vsock:any:1024"`), &got); got != want || err != nil {
+		t.Errorf("unmarshalled: %v, %v", got, err)
+	}
+	if err := json.Unmarshal([]byte(`"nobody:1024"`), &got); got != want || err == nil {
+		t.Errorf("a bad address: %v, %v; want it left alone, and an error", got, err)
+	}
+	flags := flag.NewFlagSet("", flag.ContinueOnError)
+	flags.Var(&got, "to", "")
+	if err := flags.Parse([]string{"-to", "host:7"}); got != (vsock.Addr{CID: 2, Port: 7}) || err != nil {
+		t.Errorf("flag: %v, %v", got, err)
+	}
+}
 
 func TestParseAddr(t *testing.T) {
 	for _, tc := range []struct {

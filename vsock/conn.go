@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// A Conn is a connection: a net.Conn with half-close.
+// A Conn is a connection: a net.Conn with half-close. Of a seqpacket connection,
+// each Read takes one message and each Write sends one.
 type Conn struct {
 	s             Socket
 	local, remote Addr
@@ -33,7 +34,7 @@ func (c *Conn) op(op string, err error) error { return opError(op, c.local, c.re
 // Read reads up to len(p) bytes. It returns io.EOF after all data once the peer
 // has closed, or closed its writing side.
 func (c *Conn) Read(p []byte) (int, error) {
-	n, err := c.s.Recv(p)
+	n, err := c.s.Read(p)
 	if err != nil {
 		err = c.op("read", err)
 	}
@@ -42,7 +43,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // Write writes all of p, or returns an error and how much it had written.
 func (c *Conn) Write(p []byte) (int, error) {
-	n, err := c.s.Send(p)
+	n, err := c.s.Write(p)
 	if err != nil {
 		err = c.op("write", err)
 	}

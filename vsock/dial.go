@@ -11,6 +11,9 @@ type Dialer struct {
 	// Stack is where to connect from. Default: Kernel().
 	Stack Stack
 
+	// Type is Stream or Seqpacket. Default: Stream.
+	Type Type
+
 	// LocalAddr is the address to bind first. Default: the stack's own CID and
 	// an ephemeral port.
 	LocalAddr *Addr
@@ -56,7 +59,7 @@ func (d *Dialer) dial(ctx context.Context, a Addr) (_ *Conn, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s, err := stackOr(d.Stack).Socket(Stream)
+	s, err := stackOr(d.Stack).Socket(typeOr(d.Type))
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +85,14 @@ func (d *Dialer) dial(ctx context.Context, a Addr) (_ *Conn, err error) {
 		return nil, connectError(err)
 	}
 	return newConn(s)
+}
+
+// typeOr gives Stream in place of none.
+func typeOr(t Type) Type {
+	if t == 0 {
+		return Stream
+	}
+	return t
 }
 
 // stackOr gives the kernel's stack in place of none.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -18,15 +19,22 @@ const devVsock = "/dev/vsock"
 
 type kernelStack struct{}
 
+// Socket gives ErrNotSupported for datagrams unless the kernel has VMCI's
+// transport, the only one that carries them.
 func (kernelStack) Socket(t Type) (Socket, error) {
-	if t != Stream {
+	switch t {
+	case Stream, Datagram, Seqpacket:
+	default:
 		return nil, ErrNotSupported
 	}
-	c, err := socket.Socket(unix.AF_VSOCK, unix.SOCK_STREAM, 0, "vsock", nil)
-	if err != nil {
-		return nil, kernelError(err)
+	c, err := socket.Socket(unix.AF_VSOCK, int(t), 0, "vsock", nil)
+	switch err = kernelError(err); {
+	case errors.Is(err, unix.ESOCKTNOSUPPORT), t == Datagram && errors.Is(err, unix.ENODEV):
+		return nil, ErrNotSupported
+	case err != nil:
+		return nil, err
 	}
-	return &kernelSocket{c: c}, nil
+	return &kernelSocket{c: c, typ: t}, nil
 }
 
 func (kernelStack) LocalCID() (uint32, error) {
@@ -42,9 +50,26 @@ func (kernelStack) LocalCID() (uint32, error) {
 	return cid, nil
 }
 
-// kernelSocket is a socket of the kernel, in the runtime's poller.
+// kernelSocket is a socket of the kernel, in the runtime's poller. For the kernel
+// it never blocks; waiting is the runtime's, and nonblock says whether to.
 type kernelSocket struct {
-	c *socket.Conn
+	c        *socket.Conn
+	typ      Type
+	nonblock atomic.Bool
+	closed   atomic.Bool
+	shutSend atomic.Bool // Shutdown has ended sending
+	watches  kernelWatches
+	messages kernelMessages
+}
+
+func (s *kernelSocket) Type() Type { return s.typ }
+
+func (s *kernelSocket) SetNonblock(on bool) error {
+	if s.closed.Load() {
+		return net.ErrClosed
+	}
+	s.nonblock.Store(on)
+	return nil
 }
 
 func (s *kernelSocket) Bind(a Addr) error {
@@ -54,8 +79,18 @@ func (s *kernelSocket) Bind(a Addr) error {
 func (s *kernelSocket) Listen(backlog int) error { return kernelError(s.c.Listen(backlog)) }
 
 func (s *kernelSocket) Accept() (Socket, Addr, error) {
-	c, sa, err := s.c.Accept(context.Background(), 0)
+	var fd int
+	var sa unix.Sockaddr
+	err := s.wait(syscall.RawConn.Read, 0, func(l int) (err error) {
+		fd, sa, err = unix.Accept4(l, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		return err
+	})
 	if err != nil {
+		return nil, Addr{}, err
+	}
+	c, err := socket.New(fd, "vsock")
+	if err != nil {
+		_ = unix.Close(fd)
 		return nil, Addr{}, kernelError(err)
 	}
 	a, err := fromSockaddr(sa)
@@ -63,22 +98,19 @@ func (s *kernelSocket) Accept() (Socket, Addr, error) {
 		_ = c.Close()
 		return nil, Addr{}, err
 	}
-	return &kernelSocket{c: c}, a, nil
+	return &kernelSocket{c: c, typ: s.typ}, a, nil
 }
 
 func (s *kernelSocket) Connect(ctx context.Context, a Addr) error {
-	_, err := s.c.Connect(ctx, &unix.SockaddrVM{CID: a.CID, Port: a.Port})
+	sa := &unix.SockaddrVM{CID: a.CID, Port: a.Port}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.nonblock.Load() || s.typ == Datagram {
+		return s.control(func(fd int) error { return unix.Connect(fd, sa) })
+	}
+	_, err := s.c.Connect(ctx, sa)
 	return kernelError(err)
-}
-
-func (s *kernelSocket) Recv(p []byte) (int, error) {
-	n, err := s.c.Read(p)
-	return n, kernelError(err)
-}
-
-func (s *kernelSocket) Send(p []byte) (int, error) {
-	n, err := s.c.Write(p)
-	return n, kernelError(err)
 }
 
 func (s *kernelSocket) Shutdown(how How) error {
@@ -93,20 +125,36 @@ func (s *kernelSocket) Shutdown(how How) error {
 	default:
 		return syscall.EINVAL
 	}
-	return kernelError(s.c.Shutdown(h))
+	if err := s.c.Shutdown(h); err != nil {
+		return kernelError(err)
+	}
+	if how&ShutWrite != 0 {
+		s.wakeSenders()
+	}
+	return nil
 }
 
-func (s *kernelSocket) Close() error { return kernelError(s.c.Close()) }
+// Close ends a message that is half sent, and the watches, which the kernel does
+// not tell.
+func (s *kernelSocket) Close() error {
+	if s.closed.Swap(true) {
+		return net.ErrClosed
+	}
+	s.messages.close(s)
+	err := s.c.Close()
+	s.watches.close()
+	return kernelError(err)
+}
 
 // LocalAddr puts the real CID in place of the wildcard that the kernel keeps for
-// a listener bound to any, as the guide says of bind.
+// a socket bound to any, as the guide says of bind. One that is not bound has it.
 func (s *kernelSocket) LocalAddr() (Addr, error) {
 	sa, err := s.c.Getsockname()
 	if err != nil {
 		return Addr{}, kernelError(err)
 	}
 	a, err := fromSockaddr(sa)
-	if err == nil && a.CID == CIDAny {
+	if err == nil && a.CID == CIDAny && a.Port != PortAny {
 		if cid, err := (kernelStack{}).LocalCID(); err == nil {
 			a.CID = cid
 		}
@@ -123,53 +171,21 @@ func (s *kernelSocket) RemoteAddr() (Addr, error) {
 }
 
 func (s *kernelSocket) SetReadDeadline(t time.Time) error {
+	if s.closed.Load() { // package os has an error of its own for it
+		return net.ErrClosed
+	}
 	return kernelError(s.c.SetReadDeadline(t))
 }
 
 func (s *kernelSocket) SetWriteDeadline(t time.Time) error {
+	if s.closed.Load() {
+		return net.ErrClosed
+	}
+	s.messages.setDeadline(s, t)
 	return kernelError(s.c.SetWriteDeadline(t))
 }
 
-// kernelOptions are the options whose value is a plain u64 of bytes.
-var kernelOptions = map[Option]int{
-	BufferSize:    unix.SO_VM_SOCKETS_BUFFER_SIZE,
-	BufferMinSize: unix.SO_VM_SOCKETS_BUFFER_MIN_SIZE,
-	BufferMaxSize: unix.SO_VM_SOCKETS_BUFFER_MAX_SIZE,
-}
-
-func (s *kernelSocket) SetOption(o Option, v uint64) error {
-	return s.control(func(fd int) error {
-		if o == ConnectTimeout {
-			tv := unix.NsecToTimeval(int64(min(v, 1<<62)))
-			return unix.SetsockoptTimeval(fd, unix.AF_VSOCK, unix.SO_VM_SOCKETS_CONNECT_TIMEOUT, &tv)
-		}
-		opt, ok := kernelOptions[o]
-		if !ok {
-			return ErrNotSupported
-		}
-		return unix.SetsockoptUint64(fd, unix.AF_VSOCK, opt, v)
-	})
-}
-
-func (s *kernelSocket) Option(o Option) (v uint64, err error) {
-	err = s.control(func(fd int) error {
-		if o == ConnectTimeout {
-			tv, err := unix.GetsockoptTimeval(fd, unix.AF_VSOCK, unix.SO_VM_SOCKETS_CONNECT_TIMEOUT)
-			if err == nil {
-				v = uint64(tv.Nano())
-			}
-			return err
-		}
-		opt, ok := kernelOptions[o]
-		if !ok {
-			return ErrNotSupported
-		}
-		v, err = unix.GetsockoptUint64(fd, unix.AF_VSOCK, opt)
-		return err
-	})
-	return v, err
-}
-
+// control makes a system call that does not wait.
 func (s *kernelSocket) control(f func(fd int) error) error {
 	rc, err := s.c.SyscallConn()
 	if err != nil {
@@ -177,9 +193,18 @@ func (s *kernelSocket) control(f func(fd int) error) error {
 	}
 	var ferr error
 	if err := rc.Control(func(fd uintptr) { ferr = f(int(fd)) }); err != nil {
-		return kernelError(err)
+		return s.rawError(err)
 	}
 	return ferr
+}
+
+// rawError is kernelError for package os's RawConn, whose error after Close
+// matches nothing.
+func (s *kernelSocket) rawError(err error) error {
+	if s.closed.Load() {
+		return net.ErrClosed
+	}
+	return kernelError(err)
 }
 
 func fromSockaddr(sa unix.Sockaddr) (Addr, error) {

@@ -179,3 +179,16 @@ func TestKernelOptions(t *testing.T) {
 		}
 	}
 }
+
+func TestKernelFamily(t *testing.T) {
+	requireGuest(t)
+	if af, err := vsock.AddressFamily(); af != 40 || err != nil {
+		t.Errorf("AddressFamily: %d, %v", af, err)
+	}
+	if cid, err := vsock.LocalCID(); cid != vsock.CIDLocal || err != nil {
+		t.Errorf("LocalCID: %d, %v", cid, err)
+	}
+	if v, err := vsock.Version(); v>>24 != 1 || err != nil {
+		t.Errorf("Version: %#x, %v", v, err)
+	}
+}

@@ -2,7 +2,9 @@ package vsock
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -10,6 +12,9 @@ import (
 type ListenConfig struct {
 	// Stack is where to listen. Default: Kernel().
 	Stack Stack
+
+	// Type is Stream or Seqpacket. Default: Stream.
+	Type Type
 
 	// Backlog is how many connections may wait for Accept; a further one is
 	// refused. Default: DefaultBacklog.
@@ -61,7 +66,10 @@ func (c *ListenConfig) listen(ctx context.Context, a Addr) (_ *Listener, err err
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	s, err := stackOr(c.Stack).Socket(Stream)
+	if c.Type == Datagram {
+		return nil, fmt.Errorf("datagram sockets do not listen; use ListenPacket: %w", syscall.EOPNOTSUPP)
+	}
+	s, err := stackOr(c.Stack).Socket(typeOr(c.Type))
 	if err != nil {
 		return nil, err
 	}

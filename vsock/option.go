@@ -10,25 +10,55 @@ import (
 // Option names a socket option. All values are 64 bits wide, as the guide demands.
 type Option int
 
-// Socket options. They count only until the connection is made: set them before
-// Listen or Connect.
+// Options of the vSockets guide and of vmci_sockets.h. The buffer sizes and the
+// timeout count only until the connection is made: set them before Listen or
+// Connect. Reading BufferSize of a connection gives what was negotiated.
 const (
 	// BufferSize is SO_VMCI_BUFFER_SIZE, the size of a connection's receive
-	// buffer in bytes. Setting it clamps it between the minimum and the maximum.
+	// buffer in bytes. Setting it clamps it between the minimum and the maximum;
+	// where those cross, the maximum holds.
 	BufferSize Option = iota + 1
 	// BufferMinSize is SO_VMCI_BUFFER_MIN_SIZE, bytes.
 	BufferMinSize
 	// BufferMaxSize is SO_VMCI_BUFFER_MAX_SIZE, bytes.
 	BufferMaxSize
-	// ConnectTimeout is SO_VMCI_CONNECT_TIMEOUT, in nanoseconds.
+	// PeerHostVMID is SO_VMCI_PEER_HOST_VM_ID, read only: the host's own number of
+	// the virtual machine at the other end.
+	PeerHostVMID
+	// Trusted is SO_VMCI_TRUSTED, read only: 1 if the peer is trusted.
+	Trusted
+	// ConnectTimeout is SO_VMCI_CONNECT_TIMEOUT, in nanoseconds. 0 is the default.
 	ConnectTimeout
+	// NonblockTxRx is SO_VMCI_NONBLOCK_TXRX, for sockets within the kernel. No
+	// stack has it; see Socket.SetNonblock.
+	NonblockTxRx
+
+	// ReceiveLowWater is SO_RCVLOWAT: PollIn holds for a stream once so many bytes
+	// can be read. Default 1.
+	ReceiveLowWater
+	// PendingError is SO_ERROR, read only: the errno of a connection that failed,
+	// or of a non-blocking connect. Reading it clears it. 0: none.
+	PendingError
+	// Unread is SIOCINQ, read only: bytes that were received and not taken; of
+	// seqpacket and datagram sockets, those of the next message.
+	Unread
+	// Unsent is SIOCOUTQ, read only: bytes that were sent and that the peer's
+	// application has not been known to take.
+	Unsent
 )
 
 var optionNames = map[Option]string{
-	BufferSize:     "SO_VMCI_BUFFER_SIZE",
-	BufferMinSize:  "SO_VMCI_BUFFER_MIN_SIZE",
-	BufferMaxSize:  "SO_VMCI_BUFFER_MAX_SIZE",
-	ConnectTimeout: "SO_VMCI_CONNECT_TIMEOUT",
+	BufferSize:      "SO_VMCI_BUFFER_SIZE",
+	BufferMinSize:   "SO_VMCI_BUFFER_MIN_SIZE",
+	BufferMaxSize:   "SO_VMCI_BUFFER_MAX_SIZE",
+	PeerHostVMID:    "SO_VMCI_PEER_HOST_VM_ID",
+	Trusted:         "SO_VMCI_TRUSTED",
+	ConnectTimeout:  "SO_VMCI_CONNECT_TIMEOUT",
+	NonblockTxRx:    "SO_VMCI_NONBLOCK_TXRX",
+	ReceiveLowWater: "SO_RCVLOWAT",
+	PendingError:    "SO_ERROR",
+	Unread:          "SIOCINQ",
+	Unsent:          "SIOCOUTQ",
 }
 
 func (o Option) String() string {

@@ -24,7 +24,7 @@ func contexts(t *testing.T) (host, other *vswitch.Context) {
 	t.Helper()
 	sw := vswitch.New(vswitch.Config{})
 	t.Cleanup(func() { _ = sw.Close() })
-	other, err := sw.AddContext(3)
+	other, err := sw.AddContext(vswitch.ContextConfig{CID: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestDialerOptions(t *testing.T) {
 	}{
 		{ln.Socket(), vsock.BufferSize, 4096}, // clamped
 		{ln.Socket(), vsock.BufferMinSize, 512},
-		{c.Socket(), vsock.BufferSize, 8192},
+		{c.Socket(), vsock.BufferSize, 4096}, // what the listener offered
 		{c.Socket(), vsock.ConnectTimeout, uint64(time.Second)},
 	} {
 		if got, err := tc.s.Option(tc.o); got != tc.want || err != nil {

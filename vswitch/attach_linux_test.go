@@ -28,7 +28,7 @@ func attach(t testing.TB, sw *Switch, cid uint32) (*attached, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := stack.New(d.CID(), d)
+	st := stack.New(stack.Config{CID: d.CID(), Out: d})
 	return &attached{st, d}, d.Start(st)
 }
 

@@ -77,7 +77,7 @@ func sizeName(n int) string {
 func inprocPair(b *testing.B) (net.Conn, net.Conn) {
 	sw := New(Config{})
 	b.Cleanup(func() { _ = sw.Close() })
-	ctx, err := sw.AddContext(3)
+	ctx, err := sw.AddContext(ContextConfig{CID: 3})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -12,23 +12,35 @@ import (
 // own. It implements vsock.Stack.
 type Context struct {
 	stack  *stack.Stack
+	inbox  inbox
 	port   *port
 	closed atomic.Bool
 }
 
 var _ vsock.Stack = (*Context)(nil)
 
-func (sw *Switch) newContext(cid uint32) *Context {
+// ContextConfig says what a context is.
+type ContextConfig struct {
+	// CID is the context's, from 3 on.
+	CID uint32
+
+	// Unprivileged forbids its sockets to bind ports below 1024, as a guest
+	// forbids it to programs without privilege: EACCES.
+	Unprivileged bool
+}
+
+func (sw *Switch) newContext(cfg ContextConfig) *Context {
 	c := new(Context)
-	c.port = &port{sw: sw, cid: cid, owner: c}
-	c.stack = stack.New(cid, c.port)
-	c.port.to = c.stack
+	c.port = &port{sw: sw, cid: cfg.CID, owner: c}
+	c.stack = stack.New(stack.Config{CID: cfg.CID, Out: c.port, Unprivileged: cfg.Unprivileged})
+	c.inbox.to = c.stack
+	c.port.to = &c.inbox
 	return c
 }
 
 // AddContext joins a further context to the switch. Close takes it out.
-func (sw *Switch) AddContext(cid uint32) (*Context, error) {
-	c := sw.newContext(cid)
+func (sw *Switch) AddContext(cfg ContextConfig) (*Context, error) {
+	c := sw.newContext(cfg)
 	if err := sw.plug(c.port); err != nil {
 		return nil, err
 	}
@@ -51,6 +63,7 @@ func (c *Context) Close() error {
 		return fmt.Errorf("vswitch: %s is closed already", c)
 	}
 	err := c.stack.Close()
+	c.inbox.end()
 	c.port.sw.unplug(c.port)
 	return err
 }

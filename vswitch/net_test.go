@@ -34,7 +34,7 @@ func from(t testing.TB, s vsock.Stack) func(vsock.Addr) (net.Conn, error) {
 func TestNetInProcess(t *testing.T) {
 	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
 		sw := New(Config{})
-		ctx, err := sw.AddContext(3)
+		ctx, err := sw.AddContext(ContextConfig{CID: 3})
 		if err != nil {
 			return nil, nil, nil, err
 		}

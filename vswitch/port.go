@@ -55,9 +55,8 @@ func (p *port) Take(pkt *packet.Packet, w packet.Waker) (int, bool) {
 	default:
 		return dst.to.Take(pkt, w)
 	}
-	if pkt.Op != packet.OpReset {
-		rst := packet.Packet{Header: pkt.Reply(packet.OpReset)}
-		p.to.Take(&rst, nil)
+	if h, ok := pkt.Refusal(); ok {
+		p.to.Take(&packet.Packet{Header: h}, nil)
 	}
 	return int(pkt.Len), true
 }

@@ -58,7 +58,7 @@ func New(c Config) *Switch {
 		sw.log = slog.New(slog.DiscardHandler)
 	}
 	sw.routes.Store(&map[uint32]*port{})
-	sw.host = sw.newContext(vsock.CIDHost)
+	sw.host = sw.newContext(ContextConfig{CID: vsock.CIDHost})
 	sw.routes.Store(&map[uint32]*port{vsock.CIDHost: sw.host.port})
 	return sw
 }

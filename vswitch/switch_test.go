@@ -13,14 +13,14 @@ import (
 func TestBadCID(t *testing.T) {
 	sw := New(Config{})
 	defer sw.Close()
-	if _, err := sw.AddContext(7); err != nil {
+	if _, err := sw.AddContext(ContextConfig{CID: 7}); err != nil {
 		t.Fatal(err)
 	}
 	for cid, want := range map[uint32]string{
 		0: "reserved", 1: "reserved", 2: "reserved", 0xffffffff: "reserved",
 		7: "CID 7 is in use by context 7; remove that first or choose another",
 	} {
-		if _, err := sw.AddContext(cid); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := sw.AddContext(ContextConfig{CID: cid}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("CID %d: %v, want %q", cid, err, want)
 		}
 	}
@@ -29,7 +29,7 @@ func TestBadCID(t *testing.T) {
 func TestRemovedContext(t *testing.T) {
 	sw := New(Config{})
 	defer sw.Close()
-	ctx, err := sw.AddContext(3)
+	ctx, err := sw.AddContext(ContextConfig{CID: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestRemovedContext(t *testing.T) {
 	if err := ctx.Close(); err == nil {
 		t.Error("closed twice without an error")
 	}
-	again, err := sw.AddContext(3)
+	again, err := sw.AddContext(ContextConfig{CID: 3})
 	if err != nil {
 		t.Fatalf("its CID is not free: %v", err)
 	}
@@ -71,11 +71,11 @@ func TestRemovedContext(t *testing.T) {
 func TestPolicy(t *testing.T) {
 	sw := New(Config{})
 	defer sw.Close()
-	a, err := sw.AddContext(3)
+	a, err := sw.AddContext(ContextConfig{CID: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := sw.AddContext(4)
+	b, err := sw.AddContext(ContextConfig{CID: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,10 +125,10 @@ func TestPort(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			sw := New(Config{})
 			defer sw.Close()
-			if _, err := sw.AddContext(5); err != nil {
+			if _, err := sw.AddContext(ContextConfig{CID: 5}); err != nil {
 				t.Fatal(err)
 			}
-			ctx, err := sw.AddContext(3)
+			ctx, err := sw.AddContext(ContextConfig{CID: 3})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +154,7 @@ func TestPort(t *testing.T) {
 
 func TestClosedSwitch(t *testing.T) {
 	sw := New(Config{})
-	ctx, err := sw.AddContext(3)
+	ctx, err := sw.AddContext(ContextConfig{CID: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestClosedSwitch(t *testing.T) {
 			t.Error("a connection lives on")
 		}
 	}
-	if _, err := sw.AddContext(4); !errors.Is(err, ErrClosed) {
+	if _, err := sw.AddContext(ContextConfig{CID: 4}); !errors.Is(err, ErrClosed) {
 		t.Errorf("AddContext: %v", err)
 	}
 	if err := sw.Close(); !errors.Is(err, ErrClosed) {

@@ -104,7 +104,7 @@ func (d *demoCommand) bootPeer(ctx context.Context, r *report, sw *vswitch.Switc
 }
 
 func inProcess(r *report, sw *vswitch.Switch, why string) (caller, func(), error) {
-	c, err := sw.AddContext(demoCID)
+	c, err := sw.AddContext(vswitch.ContextConfig{CID: demoCID})
 	if err != nil {
 		return nil, nil, err
 	}

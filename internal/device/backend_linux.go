@@ -19,7 +19,7 @@ func (d *Device) SetFeatures(acked uint64) error {
 	if extra := acked &^ features; extra != 0 {
 		return fmt.Errorf("device: features %#x were not offered", extra)
 	}
-	d.features = acked
+	d.features.Store(acked)
 	return nil
 }
 
@@ -47,9 +47,9 @@ func (d *Device) StartQueue(i int, c vhostuser.QueueConfig) error {
 	var err error
 	switch i {
 	case rxQueue:
-		err = d.rx.start(d.mem, c, d.features, d.rxLoop)
+		err = d.rx.start(d.mem, c, d.features.Load(), d.rxLoop)
 	case txQueue:
-		err = d.tx.start(d.mem, c, d.features, d.txLoop)
+		err = d.tx.start(d.mem, c, d.features.Load(), d.txLoop)
 	case eventQueue: // the device has no events to tell
 	}
 	if err != nil {

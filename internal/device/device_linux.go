@@ -16,14 +16,18 @@ const (
 	numQueues
 )
 
-// Feature bits, virtio 1.3 sections 5.10.3 and 6.
+// Feature bits, virtio 1.3 sections 5.10.3 and 6. Bit 3 is not in the specification:
+// it says that the driver is ours and knows datagrams, see packet.TypeDatagram.
 const (
 	featureStream       = 1 << 0
+	featureSeqpacket    = 1 << 1
+	featureDatagram     = 1 << 3
 	featureIndirectDesc = 1 << 28
 	featureEventIdx     = 1 << 29
 	featureVersion1     = 1 << 32
 
-	features = featureStream | featureIndirectDesc | featureEventIdx | featureVersion1
+	features = featureStream | featureSeqpacket | featureDatagram |
+		featureIndirectDesc | featureEventIdx | featureVersion1
 )
 
 // Device is the device of one guest. A vhost-user session drives it, as its
@@ -36,9 +40,8 @@ type Device struct {
 
 	rx, tx queue
 
-	// Of the session's goroutine.
-	mem      *guestmem.Memory
-	features uint64
+	mem      *guestmem.Memory // of the session's goroutine
+	features atomic.Uint64    // those that the driver took
 
 	txPacket packet.Packet // under tx.mu
 	resting  atomic.Bool   // TX rests until there is room for replies

@@ -18,7 +18,7 @@ var (
 func (d *Device) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	q := &d.rx
 	q.mu.Lock()
-	if !q.running() {
+	if !q.running() || !d.speaks(p.Type) {
 		q.mu.Unlock()
 		d.answerForAbsent(p)
 		return int(p.Len), true
@@ -51,14 +51,23 @@ func (d *Device) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	return n, ok
 }
 
-// answerForAbsent refuses a packet for a guest that is not there, so that whoever
-// sent it need not wait.
-func (d *Device) answerForAbsent(p *packet.Packet) {
-	if p.Op == packet.OpReset {
-		return
+// speaks says whether the guest's driver knows a type of socket. Streams are implied.
+func (d *Device) speaks(t packet.Type) bool {
+	switch t {
+	case packet.TypeSeqpacket:
+		return d.features.Load()&featureSeqpacket != 0
+	case packet.TypeDatagram:
+		return d.features.Load()&featureDatagram != 0
 	}
-	rst := packet.Packet{Header: p.Reply(packet.OpReset)}
-	d.out.Take(&rst, nil)
+	return true
+}
+
+// answerForAbsent refuses a packet for a guest that is not there, or does not know
+// its type, so that whoever sent it need not wait.
+func (d *Device) answerForAbsent(p *packet.Packet) {
+	if h, ok := p.Refusal(); ok {
+		d.out.Take(&packet.Packet{Header: h}, nil)
+	}
 }
 
 // publishRX needs rx.mu. It shows the guest what was put.
@@ -84,26 +93,32 @@ func (d *Device) putReplies() error {
 // put needs rx.mu. It fills buffers of the guest with p: all of it, or the first
 // n bytes of the payload if the guest has no more buffers.
 func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
+	q := &d.rx
 	from := cursor{segs: p.Payload}
 	for {
 		if ok, err := d.popRX(); !ok || err != nil {
 			return n, false, err
 		}
 		rest := int(p.Len) - n
-		room := d.rx.chain.WriteLen - packet.HeaderSize
+		room := q.chain.WriteLen - packet.HeaderSize
 		if room < min(rest, 1) {
 			return n, false, errSmallBuffer
+		}
+		if rest > room && p.Type == packet.TypeDatagram {
+			q.giveBack() // it cannot be split
+			d.dropped.Add(1)
+			return rest, true, nil
 		}
 		h := p.Header
 		if h.Len = uint32(min(rest, room)); rest > room && h.Op == packet.OpRW {
 			h.Flags = 0 // a mark of the end of a message belongs to its last packet
 		}
 		h.Encode(&d.rxHeader)
-		to := cursor{segs: d.rx.chain.Writable}
+		to := cursor{segs: q.chain.Writable}
 		to.write(d.rxHeader[:])
 		to.copyFrom(&from, int(h.Len))
-		d.rx.ring.Push(d.rx.chain.Head, packet.HeaderSize+h.Len)
-		d.rx.held = false
+		q.ring.Push(q.chain.Head, packet.HeaderSize+h.Len)
+		q.held = false
 		n += int(h.Len)
 		if n == int(p.Len) {
 			return n, true, nil

@@ -15,12 +15,16 @@ import (
 	"vsockets.dev/internal/vhostuser"
 )
 
-// Feature bits, virtio 1.3 section 6.
+// Feature bits, virtio 1.3 sections 5.10.3 and 6. Bit 3 is not in the specification:
+// it says that both ends are ours and know datagrams, see packet.TypeDatagram.
 const (
-	featureEventIdx = 1 << 29
-	featureVersion1 = 1 << 32
+	featureStream    = 1 << 0
+	featureSeqpacket = 1 << 1
+	featureDatagram  = 1 << 3
+	featureEventIdx  = 1 << 29
+	featureVersion1  = 1 << 32
 
-	wantedFeatures = featureEventIdx | featureVersion1
+	wantedFeatures = featureStream | featureSeqpacket | featureDatagram | featureEventIdx | featureVersion1
 )
 
 // CIDs that a device may give. Those below, the largest 32-bit number and all

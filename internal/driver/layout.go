@@ -8,15 +8,17 @@ import (
 // Sizes of a driver's queues and buffers. A page of the memory file costs nothing
 // until it is first written.
 const (
-	// queueSize is the number of descriptors of each queue, and of buffers.
+	// queueSize is the number of descriptors of each queue, and of TX buffers.
 	queueSize = 256
 
-	// bufferSize is the size of a buffer, RX and TX. A packet whose payload is
-	// larger takes several TX buffers, and a device splits it over RX buffers.
+	// bufferSize is the size of a TX buffer. A packet whose payload is larger takes
+	// several.
 	bufferSize = 16<<10 + packet.HeaderSize
 
-	// bufferStride keeps buffers apart by whole cache lines.
-	bufferStride = (bufferSize + 63) &^ 63
+	// rxBuffers and rxBufferSize are the number and size of RX buffers. Each holds
+	// the largest packet: a datagram, for one, cannot be split.
+	rxBuffers    = 128
+	rxBufferSize = packet.MaxPayload + packet.HeaderSize
 )
 
 // Queues, virtio 1.3 section 5.10.2.
@@ -33,9 +35,9 @@ const memoryBase = 1 << 20
 
 // layout says where everything is in the shared memory, as addresses.
 type layout struct {
-	rings   [numQueues]ring
-	buffers [2]uint64 // of RX and TX
-	size    uint64
+	rings  [numQueues]ring
+	rx, tx uint64 // the first buffer of each
+	size   uint64
 }
 
 type ring struct {
@@ -50,17 +52,18 @@ func newLayout() layout {
 		l.rings[i] = ring{next + desc, next + avail, next + used}
 		next = pages(next + size)
 	}
-	for i := range l.buffers {
-		l.buffers[i] = next
-		next = pages(next + queueSize*bufferStride)
-	}
-	l.size = next - memoryBase
+	l.rx = next
+	l.tx = pages(l.rxBuffer(rxBuffers))
+	l.size = pages(l.txBuffer(queueSize)) - memoryBase
 	return l
 }
 
-// buffer is the address of a buffer of the RX or TX queue.
-func (l *layout) buffer(queue, i int) uint64 {
-	return l.buffers[queue] + uint64(i)*bufferStride
-}
+// rxBuffer and txBuffer are the addresses of buffers. None shares a cache line
+// with another.
+func (l *layout) rxBuffer(i int) uint64 { return l.rx + uint64(i)*lines(rxBufferSize) }
+
+func (l *layout) txBuffer(i int) uint64 { return l.tx + uint64(i)*lines(bufferSize) }
+
+func lines(n uint64) uint64 { return (n + 63) &^ 63 }
 
 func pages(n uint64) uint64 { return (n + 4095) &^ 4095 }

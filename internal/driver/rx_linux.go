@@ -48,7 +48,7 @@ func doorbells() (kick, call *eventfd.Event, err error) {
 
 // fill gives all buffers to the device.
 func (r *rx) fill() error {
-	for i := range uint16(queueSize) {
+	for i := range uint16(rxBuffers) {
 		if err := r.give(i); err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func (r *rx) fill() error {
 
 // give makes a buffer available to the device.
 func (r *rx) give(i uint16) error {
-	b := [1]virtqueue.Buffer{{Addr: r.d.layout.buffer(rxQueue, int(i)), Len: bufferSize}}
+	b := [1]virtqueue.Buffer{{Addr: r.d.layout.rxBuffer(int(i)), Len: rxBufferSize}}
 	head, ok := r.ring.Add(nil, b[:])
 	if !ok {
 		return fmt.Errorf("driver: CID %d: the receive queue is full", r.d.cid)
@@ -124,7 +124,7 @@ func (r *rx) batch() (more bool, err error) {
 // arrive passes on the packet in a buffer. The device writes the buffer, so the
 // header is read once.
 func (r *rx) arrive(i uint16, written int) error {
-	b, ok := r.d.mem.Slice(r.d.layout.buffer(rxQueue, int(i)), uint64(written))
+	b, ok := r.d.mem.Slice(r.d.layout.rxBuffer(int(i)), uint64(written))
 	if !ok || written < packet.HeaderSize {
 		return fmt.Errorf("a packet of %d bytes, which is less than a header", written)
 	}

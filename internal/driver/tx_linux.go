@@ -146,7 +146,7 @@ func (t *tx) write(b []byte) error {
 func (t *tx) extend() error {
 	i := t.free[len(t.free)-1]
 	t.free = t.free[:len(t.free)-1]
-	addr := t.d.layout.buffer(txQueue, int(i))
+	addr := t.d.layout.txBuffer(int(i))
 	room, ok := t.d.mem.Slice(addr, bufferSize)
 	if !ok {
 		return fmt.Errorf("driver: buffer %d lies outside of the memory", i)

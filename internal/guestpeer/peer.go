@@ -64,7 +64,8 @@ type Outcome struct {
 
 // Peer makes socket calls on a stack.
 type Peer struct {
-	stack vsock.Stack
+	stack   vsock.Stack
+	sockets sockets
 
 	mu        sync.Mutex
 	listeners map[uint32]*vsock.Listener
@@ -87,6 +88,7 @@ func (p *Peer) Handlers() map[string]Handler {
 		CmdSend:   handler(p.send),
 		CmdDial:   handler(p.dial),
 		CmdHang:   handler(p.hang),
+		CmdSocket: handler(p.socket),
 	}
 }
 

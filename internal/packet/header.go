@@ -20,10 +20,12 @@ const MaxPayload = 64 << 10
 // Type is the kind of socket a packet belongs to.
 type Type uint16
 
-// Socket types, virtio 1.3 section 5.10.6.
+// Socket types, virtio 1.3 section 5.10.6. TypeDatagram is not in the
+// specification: it travels between our own stacks only, which negotiate it.
 const (
 	TypeStream    Type = 1
 	TypeSeqpacket Type = 2
+	TypeDatagram  Type = 3
 )
 
 func (t Type) String() string {
@@ -32,6 +34,8 @@ func (t Type) String() string {
 		return "stream"
 	case TypeSeqpacket:
 		return "seqpacket"
+	case TypeDatagram:
+		return "datagram"
 	}
 	return fmt.Sprintf("type(%d)", uint16(t))
 }
@@ -66,6 +70,17 @@ const (
 	ShutdownSend    uint32 = 1 << 1 // the sender will not send any more
 	ShutdownBoth           = ShutdownReceive | ShutdownSend
 )
+
+// Flags of an OpRW packet of a seqpacket connection, virtio 1.3 section 5.10.6.6.2.
+const (
+	EndOfMessage uint32 = 1 << 0
+	EndOfRecord  uint32 = 1 << 1
+)
+
+// Renegotiated is a flag of an OpResponse packet between our own stacks: BufAlloc
+// is not the size that was proposed, but what the acceptor offers in its place.
+// Other stacks neither set it nor look at it.
+const Renegotiated uint32 = 1 << 31
 
 // Header is the decoded header of a packet.
 type Header struct {
@@ -146,4 +161,13 @@ func (h *Header) Reply(op Op) Header {
 		SrcPort: h.DstPort, DstPort: h.SrcPort,
 		Type: h.Type, Op: op,
 	}
+}
+
+// Refusal gives the RST that answers h, where one does: RST is never answered with
+// RST, and a datagram has no connection that could be refused.
+func (h *Header) Refusal() (rst Header, ok bool) {
+	if h.Op == OpReset || h.Type == TypeDatagram {
+		return Header{}, false
+	}
+	return h.Reply(OpReset), true
 }

@@ -67,26 +67,33 @@ func (b *buffer) grow(need, limit int) {
 	b.mem, b.r = mem, 0
 }
 
+// peek copies the first bytes to p and leaves them.
 func (b *buffer) peek(p []byte) int {
+	if b.n == 0 {
+		return 0
+	}
 	mem := *b.mem
 	first := mem[b.r:min(b.r+b.n, len(mem))]
 	n := copy(p, first)
-	n += copy(p[n:], mem[:b.n-len(first)])
-	return n
+	return n + copy(p[n:], mem[:b.n-len(first)])
 }
 
 // read takes bytes out.
 func (b *buffer) read(p []byte) int {
-	if b.n == 0 {
-		return 0
-	}
 	n := b.peek(p)
+	b.skip(n)
+	return n
+}
+
+// skip takes n bytes out, of at least as many.
+func (b *buffer) skip(n int) {
+	if n == 0 {
+		return
+	}
 	b.r = (b.r + n) & (len(*b.mem) - 1)
-	b.n -= n
-	if b.n == 0 {
+	if b.n -= n; b.n == 0 {
 		b.discard()
 	}
-	return n
 }
 
 // discard forgets all bytes and gives the memory back.

@@ -32,14 +32,16 @@ const (
 	closed                   // over; what was received can still be read
 )
 
-// conn is one end of a connection.
+// conn is one end of a connection, stream or seqpacket.
 //
 // mu guards its state. sendMu is the order of its packets: whoever holds it may
 // send one. See the package comment for the rules.
 type conn struct {
 	st   *Stack
 	flow flow
+	typ  packet.Type
 	out  packet.Sink // the way to the peer
+	opt  options     // as they were when the connection was begun
 
 	readMu  sync.Mutex // one Recv at a time
 	writeMu sync.Mutex // one Send at a time
@@ -55,31 +57,39 @@ type conn struct {
 
 	mu       sync.Mutex
 	state    state
+	up       bool   // it was established
 	err      error  // why it is closed, for Recv and Send
+	pendErr  error  // the same, until PendingError is read
 	gone     bool   // Close was called: all calls fail
 	shut     uint32 // packet.Shutdown flags of our own
 	peerShut uint32 // and the peer's
 
-	rx       buffer // received, not read
-	parked   []byte // the buffer of a Recv that waits
-	parkedN  int    // and what has been put there
-	received uint32 // payload bytes received so far, wrapping
-	fwd      uint32 // payload bytes that the application has taken, wrapping (fwd_cnt)
-	bufAlloc uint32 // our receive buffer
+	rx       buffer   // received, not read
+	messages messages // the bounds in rx; seqpacket only
+	parked   []byte   // the buffer of a Recv that waits; stream only
+	parkedN  int      // and what has been put there
+	waiting  bool     // a Recv waits for a signal instead
+	received uint32   // payload bytes received so far, wrapping
+	fwd      uint32   // payload bytes that the application has taken, wrapping (fwd_cnt)
+	bufAlloc uint32   // our receive buffer, as negotiated
+	agreed   bool     // bufAlloc is not what the peer proposed, see packet.Renegotiated
 
 	peerAlloc uint32 // the peer's receive buffer
 	peerFwd   uint32 // how much of what we sent its application has taken
 	starved   bool   // Send waits for credit
+	wakes     uint   // counts Wake, to tell one that came too early
+	full      bool   // the Sink refused data, and has not called Wake yet
 
 	readSig, writeSig           signal
 	readDeadline, writeDeadline deadline
-	closeTimer                  *time.Timer
+	watchers                    watchers
+	timer                       *time.Timer // of connect, or of close
 }
 
-func newConn(st *Stack, f flow, bufAlloc uint32) *conn {
+func newConn(st *Stack, f flow, typ packet.Type, opt options) *conn {
 	c := &conn{
-		st: st, flow: f, out: st.sinkTo(f.remote.CID),
-		bufAlloc: bufAlloc,
+		st: st, flow: f, typ: typ, out: st.sinkTo(f.remote.CID), opt: opt,
+		bufAlloc: opt.bufAlloc(),
 		readSig:  newSignal(), writeSig: newSignal(),
 	}
 	c.readDeadline.mu, c.readDeadline.sig = &c.mu, c.readSig
@@ -87,15 +97,26 @@ func newConn(st *Stack, f flow, bufAlloc uint32) *conn {
 	return c
 }
 
+// readable and writable need mu. They wake who waits to receive, or to send.
+func (c *conn) readable() {
+	c.readSig.send()
+	c.watchers.fire()
+}
+
+func (c *conn) writable() {
+	c.writeSig.send()
+	c.watchers.fire()
+}
+
 // die needs mu. It ends the connection: Recv gives what is left, then err, or
 // io.EOF for nil.
 func (c *conn) die(err error) {
-	c.state, c.err = closed, err
-	if c.closeTimer != nil {
-		c.closeTimer.Stop()
+	c.state, c.err, c.pendErr = closed, err, err
+	if c.timer != nil {
+		c.timer.Stop()
 	}
-	c.readSig.send()
-	c.writeSig.send()
+	c.readable()
+	c.writable()
 }
 
 // dieWithReset needs mu. It ends the connection and tells the peer. The flow is
@@ -144,17 +165,18 @@ func (c *conn) close() error {
 	}
 	c.gone = true
 	c.rx.discard()
+	c.messages = messages{}
 	c.readDeadline.stop()
 	c.writeDeadline.stop()
-	c.readSig.send()
-	c.writeSig.send()
+	c.readable()
+	c.writable()
 	switch c.state {
 	case connecting:
 		c.dieWithReset(net.ErrClosed)
 	case established:
 		c.state, c.shut = closing, packet.ShutdownBoth
 		c.pending.Or(sendShutdown)
-		c.closeTimer = time.AfterFunc(closeTimeout, c.closeExpired)
+		c.timer = time.AfterFunc(closeTimeout, c.closeExpired)
 	case closing, closed:
 	}
 	c.mu.Unlock()
@@ -178,10 +200,7 @@ func (c *conn) shutdown(flags uint32) error {
 	case c.gone:
 		c.mu.Unlock()
 		return net.ErrClosed
-	case c.state == closed && c.err != nil:
-		c.mu.Unlock()
-		return syscall.ENOTCONN
-	case c.state == connecting:
+	case c.state == connecting, c.state == closed && c.err != nil:
 		c.mu.Unlock()
 		return syscall.ENOTCONN
 	}
@@ -190,8 +209,8 @@ func (c *conn) shutdown(flags uint32) error {
 		if c.state == established {
 			c.pending.Or(sendShutdown)
 		}
-		c.readSig.send()
-		c.writeSig.send()
+		c.readable()
+		c.writable()
 	}
 	c.mu.Unlock()
 	c.flush()
@@ -203,6 +222,8 @@ func (c *conn) readError() error {
 	switch {
 	case c.shut&packet.ShutdownReceive != 0, c.peerShut&packet.ShutdownSend != 0:
 		return io.EOF
+	case c.state == connecting:
+		return syscall.ENOTCONN
 	case c.state == closed && c.err != nil:
 		return c.err
 	case c.state == closed:
@@ -214,6 +235,8 @@ func (c *conn) readError() error {
 // writeError needs mu. It is why Send cannot go on, nil if it can.
 func (c *conn) writeError() error {
 	switch {
+	case c.state == connecting:
+		return syscall.ENOTCONN
 	case c.state == closed && c.err != nil:
 		return c.err
 	case c.state == closed, c.shut&packet.ShutdownSend != 0, c.peerShut&packet.ShutdownReceive != 0:
@@ -232,9 +255,4 @@ func (c *conn) setWriteDeadline(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.writeDeadline.set(t)
-}
-
-func (c *conn) setDeadlines(r, w time.Time) {
-	c.setReadDeadline(r)
-	c.setWriteDeadline(w)
 }

@@ -44,7 +44,11 @@ func (c *conn) flush() {
 // Wake is called by a Sink that has room again.
 func (c *conn) Wake() {
 	c.blocked.Store(false)
-	c.writeSig.send()
+	c.mu.Lock()
+	c.wakes++
+	c.full = false
+	c.writable()
+	c.mu.Unlock()
 	c.flush()
 }
 
@@ -72,8 +76,11 @@ func (c *conn) sendControls() bool {
 func (c *conn) sendControl(op packet.Op) bool {
 	c.mu.Lock()
 	c.header(op)
-	if op == packet.OpShutdown {
+	switch {
+	case op == packet.OpShutdown:
 		c.packet.Flags = c.shut
+	case op == packet.OpResponse && c.agreed:
+		c.packet.Flags = packet.Renegotiated
 	}
 	c.mu.Unlock()
 	c.blocked.Store(true) // before the Sink may call Wake
@@ -90,7 +97,7 @@ func (c *conn) header(op packet.Op) {
 	c.packet = packet.Packet{Header: packet.Header{
 		SrcCID: uint64(c.flow.local.CID), SrcPort: c.flow.local.Port,
 		DstCID: uint64(c.flow.remote.CID), DstPort: c.flow.remote.Port,
-		Type: packet.TypeStream, Op: op,
+		Type: c.typ, Op: op,
 		BufAlloc: c.bufAlloc, FwdCnt: c.fwd,
 	}}
 }

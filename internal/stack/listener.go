@@ -4,14 +4,17 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
+	"vsockets.dev/internal/packet"
 	"vsockets.dev/vsock"
 )
 
 // listener is a socket's accept queue.
 type listener struct {
 	cid uint32 // the CID it was bound to, CIDAny for all of the stack's
+	typ packet.Type
 	opt options
 
 	mu       sync.Mutex
@@ -21,16 +24,19 @@ type listener struct {
 	queue    []*conn // established, not accepted
 	closed   bool
 	deadline deadline
+	watchers watchers
 }
 
-func newListener(cid uint32, opt options, backlog int) *listener {
-	l := &listener{cid: cid, opt: opt, sig: newSignal(), backlog: max(backlog, 1)}
+func newListener(cid uint32, typ packet.Type, opt options, backlog int) *listener {
+	l := &listener{cid: cid, typ: typ, opt: opt, sig: newSignal(), backlog: max(backlog, 1)}
 	l.deadline.mu, l.deadline.sig = &l.mu, l.sig
 	return l
 }
 
 // serves says whether a connection to cid is for this listener.
-func (l *listener) serves(cid uint32) bool { return l.cid == vsock.CIDAny || l.cid == cid }
+func (l *listener) serves(cid uint32, typ packet.Type) bool {
+	return l.typ == typ && (l.cid == vsock.CIDAny || l.cid == cid)
+}
 
 // reserve takes a place in the backlog, if there is one.
 func (l *listener) reserve() bool {
@@ -43,12 +49,6 @@ func (l *listener) reserve() bool {
 	return true
 }
 
-func (l *listener) release() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.reserved--
-}
-
 // enqueue fills a place that was reserved.
 func (l *listener) enqueue(c *conn) {
 	l.mu.Lock()
@@ -58,18 +58,38 @@ func (l *listener) enqueue(c *conn) {
 		return
 	}
 	l.queue = append(l.queue, c)
+	l.watchers.fire()
 	l.mu.Unlock()
 	l.sig.send()
 }
 
-func (l *listener) accept() (*conn, error) {
+func (l *listener) accept(wait bool) (*conn, error) {
 	for {
 		c, err := l.next()
-		if c != nil || err != nil {
+		switch {
+		case c != nil || err != nil:
 			return c, err
+		case !wait:
+			return nil, syscall.EAGAIN
 		}
 		<-l.sig
 	}
+}
+
+// ready tells the events of vsock.Socket.Ready.
+func (l *listener) ready() vsock.Events {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.queue) > 0 {
+		return vsock.PollIn
+	}
+	return 0
+}
+
+func (l *listener) watch(notify func()) (stop func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.watchers.add(&l.mu, notify)
 }
 
 // next gives the next connection, or why there will be none, or neither. The
@@ -103,6 +123,7 @@ func (l *listener) close() {
 	queue := l.queue
 	l.closed, l.queue = true, nil
 	l.deadline.stop()
+	l.watchers.fire()
 	l.mu.Unlock()
 	l.sig.send()
 	for _, c := range queue {

@@ -16,6 +16,7 @@ const maxBuffer = 1 << 30
 type options struct {
 	size, min, max uint64
 	timeout        time.Duration
+	lowWater       uint64
 }
 
 func defaultOptions() options {
@@ -24,11 +25,14 @@ func defaultOptions() options {
 		min:     vsock.DefaultBufferMinSize,
 		max:     vsock.DefaultBufferMaxSize,
 		timeout: vsock.DefaultConnectTimeout,
+
+		lowWater: 1,
 	}
 }
 
 // set is setsockopt. A size is clamped to the limits, and follows them when they
-// move, as Linux does in vsock_update_buffer_size.
+// move; where they cross, the maximum holds. So does Linux in
+// vsock_update_buffer_size.
 func (o *options) set(opt vsock.Option, v uint64) error {
 	switch opt {
 	case vsock.BufferSize:
@@ -37,6 +41,8 @@ func (o *options) set(opt vsock.Option, v uint64) error {
 		o.min = v
 	case vsock.BufferMaxSize:
 		o.max = v
+	case vsock.ReceiveLowWater:
+		o.lowWater = max(v, 1)
 	case vsock.ConnectTimeout:
 		if v > math.MaxInt64 {
 			return syscall.ERANGE
@@ -47,7 +53,7 @@ func (o *options) set(opt vsock.Option, v uint64) error {
 	default:
 		return vsock.ErrNotSupported
 	}
-	o.size = max(min(o.size, o.max), o.min)
+	o.size = min(max(o.size, o.min), o.max)
 	return nil
 }
 
@@ -61,6 +67,8 @@ func (o *options) get(opt vsock.Option) (uint64, error) {
 		return o.max, nil
 	case vsock.ConnectTimeout:
 		return uint64(o.timeout), nil
+	case vsock.ReceiveLowWater:
+		return o.lowWater, nil
 	}
 	return 0, vsock.ErrNotSupported
 }
@@ -68,11 +76,7 @@ func (o *options) get(opt vsock.Option) (uint64, error) {
 // bufAlloc is the size of a connection's receive buffer as packets announce it.
 func (o *options) bufAlloc() uint32 { return uint32(min(o.size, maxBuffer)) }
 
-// accept gives the receive buffer of a connection that the peer proposes a size
-// for: the proposal, where the limits allow it.
-func (o *options) accept(proposed uint32) uint32 {
-	if v := uint64(proposed); v >= o.min && v <= o.max {
-		return min(proposed, maxBuffer)
-	}
-	return o.bufAlloc()
+// allows says whether a size that the peer proposes is within the limits.
+func (o *options) allows(proposed uint32) bool {
+	return uint64(proposed) >= o.min && uint64(proposed) <= o.max
 }

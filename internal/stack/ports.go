@@ -18,6 +18,7 @@ type ports struct {
 type port struct {
 	bound    bool
 	listener *listener
+	datagram *datagram
 	conns    int
 }
 
@@ -75,7 +76,7 @@ func (t *ports) get(n uint32) *port {
 // unbind ends what bind began.
 func (t *ports) unbind(n uint32) {
 	if p := t.used[n]; p != nil {
-		p.bound, p.listener = false, nil
+		p.bound, p.listener, p.datagram = false, nil, nil
 		t.free(n, p)
 	}
 }
@@ -103,12 +104,9 @@ func (t *ports) listener(n uint32) *listener {
 	return nil
 }
 
-func (t *ports) listeners() []*listener {
-	var ls []*listener
-	for _, p := range t.used {
-		if p.listener != nil {
-			ls = append(ls, p.listener)
-		}
+func (t *ports) datagram(n uint32) *datagram {
+	if p := t.used[n]; p != nil {
+		return p.datagram
 	}
-	return ls
+	return nil
 }

@@ -3,10 +3,16 @@ package stack
 import (
 	"net"
 	"os"
+	"sync"
 	"syscall"
 
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/vsock"
 )
+
+// maxEmpty is how many messages beyond one a byte a seqpacket connection keeps.
+// Empty ones take no credit, so the buffer's size does not bound them.
+const maxEmpty = 1024
 
 // take receives a packet of this connection.
 func (c *conn) take(p *packet.Packet) {
@@ -31,14 +37,11 @@ func (c *conn) receive(p *packet.Packet) (over bool) {
 		return true
 	case c.state == closed:
 		return false // our RST waits to go, and says all there is to say
+	case c.state == connecting && p.Op == packet.OpResponse:
+		c.receiveResponse(&p.Header)
+		return false
 	case c.state == connecting:
-		if p.Op != packet.OpResponse {
-			c.dieWithReset(syscall.EPROTO)
-			return false
-		}
-		c.state = established
-		c.credit(&p.Header)
-		c.writeSig.send()
+		c.dieWithReset(syscall.EPROTO)
 		return false
 	}
 
@@ -61,11 +64,15 @@ func (c *conn) receive(p *packet.Packet) (over bool) {
 // credit needs mu. Every packet tells the peer's receive buffer and how much of
 // our data its application has taken, virtio 1.3 section 5.10.6.3.
 func (c *conn) credit(h *packet.Header) {
+	if c.peerAlloc == h.BufAlloc && c.peerFwd == h.FwdCnt {
+		return
+	}
 	c.peerAlloc, c.peerFwd = h.BufAlloc, h.FwdCnt
 	if c.starved && c.free() > 0 {
 		c.starved = false
 		c.writeSig.send()
 	}
+	c.watchers.fire()
 }
 
 // receiveShutdown needs mu. When the peer will neither send nor receive, RST is
@@ -76,8 +83,8 @@ func (c *conn) receiveShutdown(flags uint32) {
 		c.dieWithReset(nil)
 		return
 	}
-	c.readSig.send()
-	c.writeSig.send()
+	c.readable()
+	c.writable()
 }
 
 // receiveData needs mu. The bytes go to a Recv that waits, and else to the buffer.
@@ -89,7 +96,8 @@ func (c *conn) receiveData(p *packet.Packet) {
 	case uint64(c.received-c.fwd)+uint64(p.Len) > uint64(c.bufAlloc):
 		c.dieWithReset(syscall.ECONNRESET) // more than its credit
 		return
-	case p.Len == 0:
+	case c.typ == packet.TypeSeqpacket && c.messages.len() >= int(c.bufAlloc)+maxEmpty:
+		c.dieWithReset(syscall.ECONNRESET)
 		return
 	}
 	c.received += p.Len
@@ -105,6 +113,14 @@ func (c *conn) receiveData(p *packet.Packet) {
 		c.rx.write(s[skip:], int(c.bufAlloc))
 		skip = 0
 	}
+	if c.typ == packet.TypeSeqpacket {
+		c.messages.extend(int(p.Len), p.Flags&packet.EndOfMessage != 0, p.Flags&packet.EndOfRecord != 0)
+	}
+	if c.waiting && c.hasData(1) {
+		c.waiting = false
+		c.readSig.send()
+	}
+	c.watchers.fire()
 }
 
 // fillParked needs mu. It copies into the buffer of the Recv that waits, wakes
@@ -130,54 +146,99 @@ func (c *conn) fillParked(segs [][]byte) ([][]byte, int) {
 }
 
 // dueCreditUpdate needs mu. The peer is told of free space when it knows of less
-// than half the buffer, rather than at every read.
+// than half the buffer, rather than at every read. Of a seqpacket connection, also
+// when all is read: the peer may wait for the whole buffer, for one message.
 func (c *conn) dueCreditUpdate() {
-	if c.state == established && c.fwd-c.told.Load() >= max(c.bufAlloc/2, 1) {
+	untold := c.fwd - c.told.Load()
+	all := c.typ == packet.TypeSeqpacket && c.rx.len() == 0
+	if c.state == established && untold > 0 && (untold >= c.bufAlloc/2 || all) {
 		c.pending.Or(sendCreditUpdate)
 	}
 }
 
+// lockOr takes a lock; with MsgDontWait, only if nobody else has it.
+func lockOr(mu *sync.Mutex, flags vsock.Flags) bool {
+	if flags&vsock.MsgDontWait != 0 {
+		return mu.TryLock()
+	}
+	mu.Lock()
+	return true
+}
+
 // recv is the application's Recv.
-func (c *conn) recv(p []byte) (int, error) {
-	c.readMu.Lock()
+func (c *conn) recv(p []byte, flags vsock.Flags) (int, vsock.Flags, error) {
+	if !lockOr(&c.readMu, flags) {
+		return 0, 0, syscall.EAGAIN
+	}
 	defer c.readMu.Unlock()
 	for {
-		n, wait, err := c.tryRecv(p)
+		n, got, wait, err := c.tryRecv(p, flags)
 		if !wait {
-			return n, err
+			return n, got, err
 		}
 		<-c.readSig
 		if n := c.unpark(); n > 0 {
 			c.flush()
-			return n, nil
+			return n, 0, nil
 		}
 	}
 }
 
 // tryRecv takes what there is. If there is nothing yet, it leaves p where
 // packets that arrive are put at once.
-func (c *conn) tryRecv(p []byte) (n int, wait bool, err error) {
+func (c *conn) tryRecv(p []byte, flags vsock.Flags) (n int, got vsock.Flags, wait bool, err error) {
 	c.mu.Lock()
 	switch {
 	case c.gone:
 		err = net.ErrClosed
-	case c.readDeadline.expired:
+	case c.readDeadline.expired && flags&vsock.MsgDontWait == 0:
 		err = os.ErrDeadlineExceeded
-	case len(p) == 0:
-	case c.rx.len() > 0 && c.shut&packet.ShutdownReceive == 0:
-		n = c.rx.read(p)
-		c.fwd += uint32(n)
-		c.dueCreditUpdate()
+	case c.hasData(1) && c.shut&packet.ShutdownReceive == 0:
+		n, got = c.takeData(p, flags)
+	case len(p) == 0 && c.typ == packet.TypeStream:
 	default:
-		if err = c.readError(); err == nil {
-			c.parked, wait = p, true
+		switch err = c.readError(); {
+		case err != nil:
+		case flags&vsock.MsgDontWait != 0:
+			err = syscall.EAGAIN
+		default:
+			wait = true
+			if c.typ == packet.TypeStream && flags&vsock.MsgPeek == 0 {
+				c.parked = p
+			} else {
+				c.waiting = true
+			}
 		}
 	}
 	c.mu.Unlock()
-	if n > 0 {
-		c.flush()
+	c.flush()
+	return n, got, wait, err
+}
+
+// hasData needs mu. It says whether Recv can take something: of a stream, at
+// least so many bytes, of the others, a message.
+func (c *conn) hasData(least int) bool {
+	if c.typ == packet.TypeStream {
+		return c.rx.len() >= least
 	}
-	return n, wait, err
+	_, ok := c.messages.first()
+	return ok
+}
+
+// takeData needs mu, and data.
+func (c *conn) takeData(p []byte, flags vsock.Flags) (n int, got vsock.Flags) {
+	before := c.rx.len()
+	switch {
+	case c.typ == packet.TypeSeqpacket:
+		n, got, _ = c.messages.take(&c.rx, p, flags)
+	case flags&vsock.MsgPeek != 0:
+		n = c.rx.peek(p)
+	default:
+		n = c.rx.read(p)
+	}
+	c.fwd += uint32(before - c.rx.len())
+	c.dueCreditUpdate()
+	return n, got
 }
 
 // unpark takes the buffer of a Recv back, and says how much it got.

@@ -1,13 +1,13 @@
 package stack
 
 import (
-	"context"
+	"errors"
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/vsock"
 )
 
 // free needs mu. It is how many bytes the peer has room for, virtio 1.3 section
@@ -21,77 +21,138 @@ func (c *conn) free() uint32 {
 }
 
 // send is the application's Send.
-func (c *conn) send(p []byte) (done int, err error) {
-	c.writeMu.Lock()
+func (c *conn) send(p []byte, flags vsock.Flags) (int, error) {
+	if !lockOr(&c.writeMu, flags) {
+		return 0, syscall.EAGAIN
+	}
 	defer c.writeMu.Unlock()
+	m := outgoing{p: p, whole: c.typ == packet.TypeSeqpacket, eor: flags&vsock.MsgEOR != 0}
 	for {
-		n, err := c.trySend(p[done:])
-		done += n
-		if err != nil || done == len(p) {
-			return done, err
-		}
-		if n == 0 {
+		wait, err := c.trySend(&m)
+		switch {
+		case err != nil:
+			return c.sendFailed(&m, err)
+		case m.finished:
+			return m.done, nil
+		case wait && flags&vsock.MsgDontWait != 0 && (m.done == 0 || !m.whole):
+			if m.done > 0 {
+				return m.done, nil
+			}
+			return 0, syscall.EAGAIN
+		case wait:
 			<-c.writeSig
 		}
 	}
 }
 
-// trySend sends one packet of p, as much as credit and the way allow. It returns
-// 0 and no error where it must wait for the signal.
-func (c *conn) trySend(p []byte) (int, error) {
+// outgoing is what one Send has to send.
+type outgoing struct {
+	p        []byte
+	done     int  // bytes that have gone
+	finished bool // all of them
+	whole    bool // it is a message: all or nothing
+	eor      bool
+}
+
+// sendFailed ends a Send. Half a message cannot be taken back, so a connection
+// that would be left with one ends.
+func (c *conn) sendFailed(m *outgoing, err error) (int, error) {
+	if !m.whole || m.done == 0 {
+		return m.done, err
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.abort(syscall.ECONNRESET)
+	}
+	return 0, err
+}
+
+// trySend sends one packet, as much as credit and the way allow, and says whether
+// the next one must wait for the signal.
+func (c *conn) trySend(m *outgoing) (wait bool, err error) {
 	c.sendMu.Lock()
-	n, err := c.sendData(p)
+	wait, err = c.sendData(m)
 	c.sendMu.Unlock()
 	c.flush()
-	return n, err
+	return wait, err
 }
 
 // sendData needs sendMu. What is pending goes before the data: a RESPONSE must.
-func (c *conn) sendData(p []byte) (int, error) {
+func (c *conn) sendData(m *outgoing) (wait bool, err error) {
 	if c.pending.Load() != 0 && !c.sendControls() {
-		return 0, c.sendError()
+		return true, c.sendError()
 	}
-	n, err := c.reserve(p)
-	if n == 0 || err != nil {
-		return 0, err
+	n, wakes, err := c.reserve(m)
+	if err != nil || m.finished {
+		return false, err
 	}
-	c.segment[0] = p[:n]
-	c.packet.Payload = c.segment[:]
+	if n == 0 && len(m.p) > 0 {
+		return true, nil
+	}
+	if c.segment[0] = m.p[m.done:][:n]; n > 0 {
+		c.packet.Payload = c.segment[:]
+	}
 	taken, ok := c.out.Take(&c.packet, c)
 	c.segment[0] = nil
 	if ok {
 		taken = n
+	} else {
+		c.notTaken(n-taken, wakes)
 	}
-	if taken < n {
-		c.mu.Lock()
-		c.sent -= uint32(n - taken)
-		c.mu.Unlock()
-	}
-	if taken > 0 {
+	m.done += taken
+	m.finished = ok && m.done == len(m.p)
+	if ok || taken > 0 {
 		c.told.Store(c.packet.FwdCnt)
 	}
-	return taken, nil
+	return !ok, nil
 }
 
-// reserve takes credit for as much of p as one packet carries, and makes its header.
-func (c *conn) reserve(p []byte) (int, error) {
+// notTaken gives back the credit of what the Sink refused.
+func (c *conn) notTaken(n int, wakes uint) {
+	c.mu.Lock()
+	c.sent -= uint32(n)
+	c.full = c.wakes == wakes // else it has called Wake already
+	c.mu.Unlock()
+}
+
+// reserve takes credit for one packet, and makes its header. A message waits until
+// there is credit for all of it, so that it goes without a stop.
+func (c *conn) reserve(m *outgoing) (n int, wakes uint, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.cannotSend(); err != nil || len(p) == 0 {
-		return 0, err
+	rest := len(m.p) - m.done
+	switch err := c.cannotSend(); {
+	case err != nil:
+		return 0, 0, err
+	case m.whole && uint64(len(m.p)) > uint64(c.peerAlloc) && m.done == 0:
+		return 0, 0, syscall.EMSGSIZE
+	case rest == 0 && !m.whole:
+		m.finished = true
+		return 0, 0, nil
 	}
-	n := min(len(p), int(min(c.free(), packet.MaxPayload)))
-	if n == 0 {
-		if !c.starved {
-			c.starved = true
-			c.pending.Or(sendCreditRequest)
-		}
-		return 0, nil
+	free := int(min(c.free(), maxBuffer))
+	if n = min(rest, free, packet.MaxPayload); n == 0 && rest > 0 || m.whole && m.done == 0 && free < rest {
+		c.starve()
+		return 0, 0, nil
 	}
 	c.header(packet.OpRW)
 	c.packet.Len = uint32(n)
+	if m.whole && n == rest {
+		c.packet.Flags = packet.EndOfMessage
+		if m.eor {
+			c.packet.Flags |= packet.EndOfRecord
+		}
+	}
 	c.sent += uint32(n)
-	return n, nil
+	return n, c.wakes, nil
+}
+
+// starve needs mu. It asks the peer for its counters, once, and for a signal when
+// they change.
+func (c *conn) starve() {
+	if !c.starved {
+		c.starved = true
+		c.pending.Or(sendCreditRequest)
+	}
 }
 
 func (c *conn) sendError() error {
@@ -109,36 +170,4 @@ func (c *conn) cannotSend() error {
 		return os.ErrDeadlineExceeded
 	}
 	return c.writeError()
-}
-
-// connect sends REQUEST and waits for the answer.
-func (c *conn) connect(ctx context.Context, timeout time.Duration) error {
-	c.pending.Or(sendRequest)
-	c.flush()
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	for {
-		if done, err := c.connected(); done {
-			return err
-		}
-		select {
-		case <-c.writeSig:
-		case <-ctx.Done():
-			c.abort(ctx.Err())
-		case <-timer.C:
-			c.abort(syscall.ETIMEDOUT)
-		}
-	}
-}
-
-func (c *conn) connected() (bool, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch c.state {
-	case connecting:
-		return false, nil
-	case closed:
-		return true, c.err
-	}
-	return true, nil
 }

@@ -12,23 +12,51 @@ import (
 	"vsockets.dev/vsock"
 )
 
-// Socket is a socket of a Stack: unbound, bound, a listener or a connection.
+// Socket is a socket of a Stack: unbound, bound, a listener, a connection or a
+// datagram socket. It implements vsock.Socket.
 type Socket struct {
-	st   *Stack
-	conn atomic.Pointer[conn] // set once, at Connect or before Accept returns it
+	st  *Stack
+	typ vsock.Type
+
+	// One at most of these is set, and once only; but a connect that failed takes
+	// its connection away.
+	conn     atomic.Pointer[conn]
+	listener atomic.Pointer[listener]
+	datagram atomic.Pointer[datagram]
+
+	nonblock atomic.Bool
 
 	mu            sync.Mutex
 	opt           options
 	bound         bool
 	local         vsock.Addr // as bound: CIDAny stays
 	owned         bool       // the socket holds its port itself
-	listener      *listener
 	closed        bool
 	readDeadline  time.Time // for the listener or connection to come
 	writeDeadline time.Time
+	watchers      watchers // of a socket that is nothing yet
 }
 
 var _ vsock.Socket = (*Socket)(nil)
+
+// Type implements vsock.Socket.
+func (s *Socket) Type() vsock.Type { return s.typ }
+
+// wire is the type of the socket's packets.
+func (s *Socket) wire() packet.Type {
+	if s.typ == vsock.Seqpacket {
+		return packet.TypeSeqpacket
+	}
+	return packet.TypeStream
+}
+
+// ports are those of the socket's type. It needs the stack's mu.
+func (s *Socket) ports() *ports {
+	if s.typ == vsock.Datagram {
+		return &s.st.datagrams
+	}
+	return &s.st.ports
+}
 
 // Bind implements vsock.Socket.
 func (s *Socket) Bind(a vsock.Addr) error {
@@ -45,17 +73,25 @@ func (s *Socket) bind(a vsock.Addr) error {
 		return syscall.EINVAL
 	case a.CID != vsock.CIDAny && a.CID != s.st.cid && a.CID != vsock.CIDLocal:
 		return syscall.EADDRNOTAVAIL
+	case a.Port < vsock.FirstUnprivilegedPort && s.st.unprivileged:
+		return syscall.EACCES
 	}
 	s.st.mu.Lock()
 	defer s.st.mu.Unlock()
 	if s.st.closed {
 		return errStackClosed
 	}
-	port, err := s.st.ports.bind(a.Port)
+	port, err := s.ports().bind(a.Port)
 	if err != nil {
 		return err
 	}
 	s.bound, s.owned, s.local = true, true, vsock.Addr{CID: a.CID, Port: port}
+	if s.typ == vsock.Datagram {
+		d := newDatagram(s.st, s.local, s.opt)
+		d.deadline.set(s.readDeadline)
+		s.ports().get(port).datagram = d
+		s.datagram.Store(d)
+	}
 	return nil
 }
 
@@ -63,7 +99,7 @@ func (s *Socket) bind(a vsock.Addr) error {
 func (s *Socket) unbind() {
 	if s.owned {
 		s.st.mu.Lock()
-		s.st.ports.unbind(s.local.Port)
+		s.ports().unbind(s.local.Port)
 		s.st.mu.Unlock()
 		s.owned = false
 	}
@@ -73,64 +109,99 @@ func (s *Socket) unbind() {
 func (s *Socket) Listen(backlog int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	l := s.listener.Load()
 	switch {
 	case s.closed:
 		return net.ErrClosed
+	case s.typ == vsock.Datagram:
+		return syscall.EOPNOTSUPP
 	case !s.bound || s.conn.Load() != nil:
 		return syscall.EINVAL
-	case s.listener != nil:
-		s.listener.setBacklog(backlog)
+	case l != nil:
+		l.setBacklog(backlog)
 		return nil
 	}
-	l := newListener(s.local.CID, s.opt, backlog)
+	l = newListener(s.local.CID, s.wire(), s.opt, backlog)
 	l.setDeadline(s.readDeadline)
 	s.st.mu.Lock()
 	defer s.st.mu.Unlock()
 	if s.st.closed {
 		return errStackClosed
 	}
-	s.st.ports.get(s.local.Port).listener = l
-	s.listener = l
+	s.ports().get(s.local.Port).listener = l
+	s.listener.Store(l)
+	s.watchers.fire()
 	return nil
 }
 
 // Accept implements vsock.Socket.
 func (s *Socket) Accept() (vsock.Socket, vsock.Addr, error) {
 	s.mu.Lock()
-	l, gone := s.listener, s.closed
+	l, gone := s.listener.Load(), s.closed
 	s.mu.Unlock()
 	switch {
 	case gone:
 		return nil, vsock.Addr{}, net.ErrClosed
+	case s.typ == vsock.Datagram:
+		return nil, vsock.Addr{}, syscall.EOPNOTSUPP
 	case l == nil:
 		return nil, vsock.Addr{}, syscall.EINVAL
 	}
-	c, err := l.accept()
+	c, err := l.accept(!s.nonblock.Load())
 	if err != nil {
 		return nil, vsock.Addr{}, err
 	}
-	a := &Socket{st: s.st, opt: l.opt, bound: true, local: c.flow.local}
-	a.opt.size = uint64(c.bufAlloc)
+	a := &Socket{st: s.st, typ: s.typ, opt: c.opt, bound: true, local: c.flow.local}
 	a.conn.Store(c)
 	return a, c.flow.remote, nil
 }
 
 // Connect implements vsock.Socket.
 func (s *Socket) Connect(ctx context.Context, a vsock.Addr) error {
+	if s.typ == vsock.Datagram {
+		return s.connectDatagram(a)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.mu.Lock()
+	if c := s.conn.Load(); c != nil && !c.failureTold() {
+		defer s.mu.Unlock()
+		return s.reconnect(c)
+	}
 	c, err := s.open(a)
-	timeout := s.opt.timeout
 	s.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	if err := c.connect(ctx, timeout); err != nil {
-		s.mu.Lock()
+	c.connect()
+	if s.nonblock.Load() {
+		if done, _ := c.connected(); !done {
+			return syscall.EINPROGRESS
+		}
+	}
+	if err := c.waitConnected(ctx); err != nil {
 		s.conn.CompareAndSwap(c, nil) // another Connect may try again
-		s.mu.Unlock()
 		return err
 	}
 	return nil
+}
+
+// reconnect is Connect where a connection is there. It tells how that went, or
+// goes, and lets go of one that failed. It needs mu.
+func (s *Socket) reconnect(c *conn) error {
+	if s.closed {
+		return net.ErrClosed
+	}
+	done, err := c.connected()
+	switch {
+	case !done:
+		return syscall.EALREADY
+	case err != nil && !c.wasEstablished():
+		s.conn.CompareAndSwap(c, nil)
+		return err
+	}
+	return syscall.EISCONN
 }
 
 // open makes the connection, not connected yet. It needs mu.
@@ -138,9 +209,7 @@ func (s *Socket) open(a vsock.Addr) (*conn, error) {
 	switch {
 	case s.closed:
 		return nil, net.ErrClosed
-	case s.conn.Load() != nil:
-		return nil, syscall.EISCONN
-	case s.listener != nil:
+	case s.listener.Load() != nil:
 		return nil, syscall.EINVAL
 	case a.CID == vsock.CIDAny || a.Port == vsock.PortAny:
 		return nil, syscall.EINVAL
@@ -150,20 +219,25 @@ func (s *Socket) open(a vsock.Addr) (*conn, error) {
 			return nil, err
 		}
 	}
-	local := s.local
-	if local.CID == vsock.CIDAny {
-		local.CID = s.st.cid
-		if a.CID == vsock.CIDLocal {
-			local.CID = vsock.CIDLocal
-		}
-	}
-	c := newConn(s.st, flow{local: local, remote: a}, s.opt.bufAlloc())
+	c := newConn(s.st, flow{local: s.st.localTo(s.local, a.CID), remote: a}, s.wire(), s.opt)
+	c.setReadDeadline(s.readDeadline)
+	c.setWriteDeadline(s.writeDeadline)
 	if err := s.st.add(c); err != nil {
 		return nil, err
 	}
-	c.setDeadlines(s.readDeadline, s.writeDeadline)
 	s.conn.Store(c)
+	s.watchers.fire()
 	return c, nil
+}
+
+// localTo is the address that a socket bound to a has towards a CID.
+func (st *Stack) localTo(a vsock.Addr, cid uint32) vsock.Addr {
+	if a.CID == vsock.CIDAny {
+		if a.CID = st.cid; cid == vsock.CIDLocal {
+			a.CID = vsock.CIDLocal
+		}
+	}
+	return a
 }
 
 // add enters a connection that this side opens.
@@ -183,54 +257,44 @@ func (st *Stack) add(c *conn) error {
 	return nil
 }
 
-// connection gives the connection that data calls work on.
-func (s *Socket) connection() (*conn, error) {
-	if c := s.conn.Load(); c != nil {
-		return c, nil
+func (s *Socket) connectDatagram(a vsock.Addr) error {
+	if s.isClosed() {
+		return net.ErrClosed
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return nil, net.ErrClosed
-	}
-	return nil, syscall.ENOTCONN
-}
-
-// Recv implements vsock.Socket.
-func (s *Socket) Recv(p []byte) (int, error) {
-	c, err := s.connection()
-	if err != nil {
-		return 0, err
-	}
-	return c.recv(p)
-}
-
-// Send implements vsock.Socket.
-func (s *Socket) Send(p []byte) (int, error) {
-	c, err := s.connection()
-	if err != nil {
-		return 0, err
-	}
-	return c.send(p)
-}
-
-// Shutdown implements vsock.Socket.
-func (s *Socket) Shutdown(how vsock.How) error {
-	if how&^vsock.ShutBoth != 0 || how == 0 {
-		return syscall.EINVAL
-	}
-	c, err := s.connection()
+	d, err := s.boundDatagram()
 	if err != nil {
 		return err
 	}
-	var flags uint32
-	if how&vsock.ShutRead != 0 {
-		flags |= packet.ShutdownReceive
+	switch {
+	case a.CID == vsock.CIDAny && a.Port == vsock.PortAny:
+		d.connect(nil)
+	case a.CID == vsock.CIDAny || a.Port == vsock.PortAny:
+		return syscall.EINVAL
+	default:
+		d.connect(&a)
 	}
-	if how&vsock.ShutWrite != 0 {
-		flags |= packet.ShutdownSend
+	return nil
+}
+
+// boundDatagram is the datagram socket, bound now if it was not.
+func (s *Socket) boundDatagram() (*datagram, error) {
+	if d := s.datagram.Load(); d != nil {
+		return d, nil
 	}
-	return c.shutdown(flags)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.bound {
+		if err := s.bind(vsock.Addr{CID: vsock.CIDAny, Port: vsock.PortAny}); err != nil {
+			return nil, err
+		}
+	}
+	return s.datagram.Load(), nil
+}
+
+func (s *Socket) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
 }
 
 // Close implements vsock.Socket.
@@ -241,13 +305,16 @@ func (s *Socket) Close() error {
 		return net.ErrClosed
 	}
 	s.closed = true
-	l, c := s.listener, s.conn.Load()
 	s.unbind()
+	s.watchers.fire()
 	s.mu.Unlock()
-	if l != nil {
+	if l := s.listener.Load(); l != nil {
 		l.close()
 	}
-	if c != nil {
+	if d := s.datagram.Load(); d != nil {
+		d.close()
+	}
+	if c := s.conn.Load(); c != nil {
 		return c.close()
 	}
 	return nil
@@ -255,86 +322,34 @@ func (s *Socket) Close() error {
 
 // LocalAddr implements vsock.Socket.
 func (s *Socket) LocalAddr() (vsock.Addr, error) {
-	if c := s.conn.Load(); c != nil {
-		return c.flow.local, nil
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.bound {
+	c := s.conn.Load()
+	switch {
+	case s.closed:
+		return vsock.Addr{}, net.ErrClosed
+	case c != nil:
+		return c.flow.local, nil
+	case !s.bound:
 		return vsock.Addr{CID: vsock.CIDAny, Port: vsock.PortAny}, nil
 	}
-	a := s.local
-	if a.CID == vsock.CIDAny {
-		a.CID = s.st.cid
-	}
-	return a, nil
+	return s.st.localTo(s.local, vsock.CIDAny), nil
 }
 
 // RemoteAddr implements vsock.Socket.
 func (s *Socket) RemoteAddr() (vsock.Addr, error) {
+	if s.isClosed() {
+		return vsock.Addr{}, net.ErrClosed
+	}
+	if d := s.datagram.Load(); d != nil {
+		return d.remote()
+	}
 	c := s.conn.Load()
 	if c == nil {
 		return vsock.Addr{}, syscall.ENOTCONN
 	}
+	if done, err := c.connected(); !done || err != nil && !c.wasEstablished() {
+		return vsock.Addr{}, syscall.ENOTCONN
+	}
 	return c.flow.remote, nil
-}
-
-// SetReadDeadline implements vsock.Socket.
-func (s *Socket) SetReadDeadline(t time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return net.ErrClosed
-	}
-	s.readDeadline = t
-	if s.listener != nil {
-		s.listener.setDeadline(t)
-	}
-	if c := s.conn.Load(); c != nil {
-		c.setReadDeadline(t)
-	}
-	return nil
-}
-
-// SetWriteDeadline implements vsock.Socket.
-func (s *Socket) SetWriteDeadline(t time.Time) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return net.ErrClosed
-	}
-	s.writeDeadline = t
-	if c := s.conn.Load(); c != nil {
-		c.setWriteDeadline(t)
-	}
-	return nil
-}
-
-// SetOption implements vsock.Socket. Options of a connection that is up have
-// been negotiated, and stay.
-func (s *Socket) SetOption(o vsock.Option, v uint64) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return net.ErrClosed
-	case s.conn.Load() != nil:
-		return syscall.EISCONN
-	}
-	if err := s.opt.set(o, v); err != nil {
-		return err
-	}
-	if s.listener != nil {
-		s.st.mu.Lock()
-		s.listener.opt = s.opt
-		s.st.mu.Unlock()
-	}
-	return nil
-}
-
-// Option implements vsock.Socket.
-func (s *Socket) Option(o vsock.Option) (uint64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.opt.get(o)
 }

@@ -25,15 +25,30 @@ import (
 // included. A request beyond it is refused.
 const MaxConns = 1 << 16
 
+// Config is what a Stack needs to know.
+type Config struct {
+	// CID is the context's.
+	CID uint32
+
+	// Out takes the packets that the stack sends.
+	Out packet.Sink
+
+	// Unprivileged forbids ports below vsock.FirstUnprivilegedPort: binding one
+	// is EACCES, as it is in a guest for a program without CAP_NET_BIND_SERVICE.
+	Unprivileged bool
+}
+
 // Stack is the vSockets stack of one context. It implements vsock.Stack.
 type Stack struct {
-	cid uint32
-	out packet.Sink
+	cid          uint32
+	out          packet.Sink
+	unprivileged bool
 
-	mu     sync.RWMutex
-	conns  map[flow]*conn
-	ports  ports
-	closed bool
+	mu        sync.RWMutex
+	conns     map[flow]*conn
+	ports     ports // of streams and seqpacket sockets
+	datagrams ports
+	closed    bool
 }
 
 // flow names a connection, seen from this stack.
@@ -41,9 +56,12 @@ type flow struct {
 	local, remote vsock.Addr
 }
 
-// New makes the stack of context cid, which sends its packets to out.
-func New(cid uint32, out packet.Sink) *Stack {
-	return &Stack{cid: cid, out: out, conns: make(map[flow]*conn), ports: newPorts()}
+// New makes the stack of a context.
+func New(c Config) *Stack {
+	return &Stack{
+		cid: c.CID, out: c.Out, unprivileged: c.Unprivileged,
+		conns: make(map[flow]*conn), ports: newPorts(), datagrams: newPorts(),
+	}
 }
 
 // LocalCID is the context's CID.
@@ -51,10 +69,11 @@ func (st *Stack) LocalCID() (uint32, error) { return st.cid, nil }
 
 // Socket creates a socket.
 func (st *Stack) Socket(t vsock.Type) (vsock.Socket, error) {
-	if t != vsock.Stream {
-		return nil, vsock.ErrNotSupported
+	switch t {
+	case vsock.Stream, vsock.Seqpacket, vsock.Datagram:
+		return &Socket{st: st, typ: t, opt: defaultOptions()}, nil
 	}
-	return &Socket{st: st, opt: defaultOptions()}, nil
+	return nil, vsock.ErrNotSupported
 }
 
 // Close resets all connections and closes all listeners. Calls on their
@@ -62,10 +81,24 @@ func (st *Stack) Socket(t vsock.Type) (vsock.Socket, error) {
 func (st *Stack) Close() error {
 	st.mu.Lock()
 	st.closed = true
-	listeners := st.ports.listeners()
+	var listeners []*listener
+	for _, p := range st.ports.used {
+		if p.listener != nil {
+			listeners = append(listeners, p.listener)
+		}
+	}
+	var datagrams []*datagram
+	for _, p := range st.datagrams.used {
+		if p.datagram != nil {
+			datagrams = append(datagrams, p.datagram)
+		}
+	}
 	st.mu.Unlock()
 	for _, l := range listeners {
 		l.close()
+	}
+	for _, d := range datagrams {
+		d.close()
 	}
 	for _, c := range st.matching(func(*conn) bool { return true }) {
 		c.abort(errStackClosed)
@@ -115,58 +148,67 @@ func (st *Stack) take(p *packet.Packet) {
 		local:  vsock.Addr{CID: uint32(p.DstCID), Port: p.DstPort},
 		remote: vsock.Addr{CID: uint32(p.SrcCID), Port: p.SrcPort},
 	}
-	if p.Type != packet.TypeStream {
+	switch p.Type {
+	case packet.TypeStream, packet.TypeSeqpacket:
+		st.takeConnected(p, f)
+	case packet.TypeDatagram:
+		st.takeDatagram(p, f)
+	default:
 		st.refuse(p) // virtio 1.3 section 5.10.6.4.2: an unknown type is answered with RST
-		return
 	}
+}
+
+func (st *Stack) takeConnected(p *packet.Packet, f flow) {
 	st.mu.RLock()
 	c := st.conns[f]
 	st.mu.RUnlock()
 	switch {
-	case c != nil:
+	case c != nil && c.typ == p.Type:
 		c.take(p)
-	case p.Op == packet.OpRequest:
+	case c == nil && p.Op == packet.OpRequest:
 		st.request(p, f)
 	default:
 		st.refuse(p)
 	}
 }
 
-// refuse answers a packet with RST, unless it is one.
+// refuse answers a packet with RST, where it has an answer.
 func (st *Stack) refuse(p *packet.Packet) {
-	if p.Op == packet.OpReset {
-		return
+	if h, ok := p.Refusal(); ok {
+		st.sinkTo(uint32(p.SrcCID)).Take(&packet.Packet{Header: h}, nil)
 	}
-	rst := packet.Packet{Header: p.Reply(packet.OpReset)}
-	st.sinkTo(uint32(p.SrcCID)).Take(&rst, nil)
 }
 
 // request opens a connection to a listener here, or refuses it.
 func (st *Stack) request(p *packet.Packet, f flow) {
+	c, l := st.admit(p, f)
+	if c == nil {
+		st.refuse(p)
+		return
+	}
+	// The response goes first: data that an accepter sends must come after it.
+	c.flush()
+	l.enqueue(c)
+}
+
+// admit makes the connection that p asks for, if there is a listener for it with
+// room.
+func (st *Stack) admit(p *packet.Packet, f flow) (*conn, *listener) {
 	st.mu.Lock()
+	defer st.mu.Unlock()
 	l := st.ports.listener(f.local.Port)
-	if l == nil || !l.serves(f.local.CID) || len(st.conns) >= MaxConns || !l.reserve() {
-		st.mu.Unlock()
-		st.refuse(p)
-		return
+	// Another packet of the same flow may have been faster.
+	if l == nil || st.conns[f] != nil || len(st.conns) >= MaxConns || !l.serves(f.local.CID, p.Type) || !l.reserve() {
+		return nil, nil
 	}
-	if st.conns[f] != nil { // another packet of the same flow was faster
-		st.mu.Unlock()
-		l.release()
-		st.refuse(p)
-		return
-	}
-	c := newConn(st, f, l.opt.accept(p.BufAlloc))
-	c.state = established
+	c := newConn(st, f, p.Type, l.opt)
+	c.agree(p.BufAlloc)
+	c.state, c.up = established, true
 	c.credit(&p.Header)
 	c.pending.Store(sendResponse)
 	st.conns[f] = c
 	st.ports.hold(f.local.Port)
-	st.mu.Unlock()
-
-	// The response goes first: data that an accepter sends must come after it.
-	c.flush()
-	l.enqueue(c)
+	return c, l
 }
 
 // remove forgets a connection. Its port is free again when nothing else holds it.

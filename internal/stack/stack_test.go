@@ -106,7 +106,7 @@ func listen(t *testing.T, st *Stack, backlog int) vsock.Socket {
 func accepted(t *testing.T) (vsock.Socket, peer, *wire) {
 	t.Helper()
 	w := newWire()
-	st := New(2, w)
+	st := New(Config{CID: 2, Out: w})
 	t.Cleanup(func() { _ = st.Close() })
 	l := listen(t, st, 1)
 	p := peer{st, packet.Header{SrcCID: 3, SrcPort: 5000, DstCID: 2, DstPort: 1024, Type: packet.TypeStream, BufAlloc: 1 << 16}}
@@ -136,7 +136,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWire()
-			st := New(2, w)
+			st := New(Config{CID: 2, Out: w})
 			defer st.Close()
 			listen(t, st, 1)
 			h := base
@@ -159,7 +159,7 @@ func TestRefusals(t *testing.T) {
 
 func TestBacklog(t *testing.T) {
 	w := newWire()
-	st := New(2, w)
+	st := New(Config{CID: 2, Out: w})
 	defer st.Close()
 	l := listen(t, st, 2)
 	p := peer{st, packet.Header{SrcCID: 3, DstCID: 2, DstPort: 1024, Type: packet.TypeStream}}
@@ -206,7 +206,7 @@ func TestPeerRules(t *testing.T) {
 			breach(p)
 			w.next(t, packet.OpReset)
 			w.none(t)
-			if _, err := s.Send([]byte("x")); !errors.Is(err, syscall.ECONNRESET) {
+			if _, err := s.Write([]byte("x")); !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("Send: %v", err)
 			}
 			p.write("x") // the flow is over
@@ -226,7 +226,7 @@ func recvAll(t *testing.T, s vsock.Socket) (string, error) {
 	var all []byte
 	p := make([]byte, 100)
 	for {
-		n, err := s.Recv(p)
+		n, err := s.Read(p)
 		all = append(all, p[:n]...)
 		if err != nil {
 			return string(all), err
@@ -271,7 +271,7 @@ func TestEnds(t *testing.T) {
 			if got, err := recvAll(t, s); got != "hello" || !errors.Is(err, tc.recv) {
 				t.Errorf("Recv: %q, %v; want hello, %v", got, err, tc.recv)
 			}
-			if _, err := s.Send([]byte("x")); !errors.Is(err, tc.send) {
+			if _, err := s.Write([]byte("x")); !errors.Is(err, tc.send) {
 				t.Errorf("Send: %v, want %v", err, tc.send)
 			}
 		})
@@ -325,7 +325,7 @@ func TestConnect(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWire()
-				st := New(2, w)
+				st := New(Config{CID: 2, Out: w})
 				s, _ := st.Socket(vsock.Stream)
 				start := time.Now()
 				done := make(chan error)
@@ -354,7 +354,7 @@ func TestConnect(t *testing.T) {
 
 func TestConnectCancelled(t *testing.T) {
 	w := newWire()
-	st := New(2, w)
+	st := New(Config{CID: 2, Out: w})
 	defer st.Close()
 	s, _ := st.Socket(vsock.Stream)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -383,7 +383,7 @@ func TestCreditWraps(t *testing.T) {
 	c.told.Store(start)
 
 	buf := make([]byte, 200)
-	if n, err := s.Send(buf); n != 200 || err != nil {
+	if n, err := s.Write(buf); n != 200 || err != nil {
 		t.Fatal(n, err)
 	}
 	if h := w.next(t, packet.OpRW); h.Len != 200 || h.FwdCnt != start {
@@ -413,14 +413,14 @@ func TestCreditWraps(t *testing.T) {
 
 type reader struct{ s vsock.Socket }
 
-func (r reader) Read(p []byte) (int, error) { return r.s.Recv(p) }
+func (r reader) Read(p []byte) (int, error) { return r.s.Read(p) }
 
 func TestSendWaitsForCredit(t *testing.T) {
 	s, p, w := accepted(t)
 	defer s.Close()
 	done := make(chan error)
 	go func() {
-		n, err := s.Send(make([]byte, 1<<16+10))
+		n, err := s.Write(make([]byte, 1<<16+10))
 		if n != 1<<16+10 {
 			t.Errorf("sent %d", n)
 		}
@@ -448,7 +448,7 @@ func TestSendNonsenseCredit(t *testing.T) {
 	defer s.Close()
 	p.send(packet.OpCreditUpdate, func(k *packet.Packet) { k.FwdCnt = 1 << 31 })
 	_ = s.SetWriteDeadline(time.Unix(1, 0))
-	if _, err := s.Send([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := s.Write([]byte("x")); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("Send: %v", err)
 	}
 	for len(w.packets) > 0 {
@@ -459,7 +459,7 @@ func TestSendNonsenseCredit(t *testing.T) {
 // TestRefusingSink has the way full: nothing is lost, and nothing is queued.
 func TestRefusingSink(t *testing.T) {
 	w := newWire()
-	st := New(2, w)
+	st := New(Config{CID: 2, Out: w})
 	defer st.Close()
 	l := listen(t, st, 1)
 	p := peer{st, packet.Header{SrcCID: 3, SrcPort: 5000, DstCID: 2, DstPort: 1024, Type: packet.TypeStream, BufAlloc: 100}}

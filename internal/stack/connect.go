@@ -1,0 +1,89 @@
+package stack
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	"vsockets.dev/internal/packet"
+)
+
+// connect sends REQUEST. Its answer, or the timeout, ends the state connecting.
+func (c *conn) connect() {
+	c.mu.Lock()
+	c.timer = time.AfterFunc(c.opt.timeout, func() { c.connectEnds(syscall.ETIMEDOUT) })
+	c.mu.Unlock()
+	c.pending.Or(sendRequest)
+	c.flush()
+}
+
+func (c *conn) connectEnds(err error) {
+	c.mu.Lock()
+	if c.state == connecting {
+		c.dieWithReset(err)
+	}
+	c.mu.Unlock()
+	c.flush()
+}
+
+// waitConnected waits for the outcome.
+func (c *conn) waitConnected(ctx context.Context) error {
+	for {
+		if done, err := c.connected(); done {
+			return err
+		}
+		select {
+		case <-c.writeSig:
+		case <-ctx.Done():
+			c.connectEnds(ctx.Err())
+		}
+	}
+}
+
+// connected tells whether there is an outcome, and which.
+func (c *conn) connected() (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.state == connecting:
+		return false, nil
+	case c.state == closed && c.err != nil:
+		c.pendErr = nil
+		return true, c.err
+	}
+	return true, nil
+}
+
+// failureTold says that the connection never was made, and that PendingError has
+// told so: the socket is free for another.
+func (c *conn) failureTold() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == closed && !c.up && c.pendErr == nil
+}
+
+// agree takes the size of the buffers that a connector proposes, if the limits
+// here allow it, and else proposes our own.
+func (c *conn) agree(proposed uint32) {
+	if c.opt.allows(proposed) {
+		c.bufAlloc = min(proposed, maxBuffer)
+	}
+	c.agreed = c.bufAlloc != proposed
+}
+
+// receiveResponse needs mu. The acceptor took the size of the buffers that was
+// proposed, or proposes another one, which must be within the limits here. A
+// stack that knows nothing of this tells its own buffer's size: that is credit.
+func (c *conn) receiveResponse(h *packet.Header) {
+	if h.Flags&packet.Renegotiated != 0 {
+		if !c.opt.allows(h.BufAlloc) {
+			c.dieWithReset(syscall.EINVAL)
+			return
+		}
+		c.bufAlloc = min(h.BufAlloc, maxBuffer)
+	}
+	c.state, c.up = established, true
+	c.timer.Stop()
+	c.credit(h)
+	c.writable()
+}
