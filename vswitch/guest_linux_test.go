@@ -40,7 +40,10 @@ type bed struct {
 	local *guestpeer.Peer // does on the host what the guest's agent does there
 }
 
-func newBed(t *testing.T) *bed {
+func newBed(t *testing.T) *bed { return newBedWith(t, testguest.Config{}) }
+
+// newBedWith boots a guest as c says, which leaves out what every bed has.
+func newBedWith(t *testing.T, c testguest.Config) *bed {
 	t.Helper()
 	testguest.Require(t)
 	sw := New(Config{})
@@ -49,18 +52,25 @@ func newBed(t *testing.T) *bed {
 	if _, err := sw.AddGuest(GuestConfig{CID: guestCID, Socket: socket}); err != nil {
 		t.Fatal(err)
 	}
-	b := &bed{sw: sw, guest: boot(t, socket), local: guestpeer.New(sw.Host())}
+	c.Device = socket
+	b := &bed{sw: sw, guest: bootWith(t, c), local: guestpeer.New(sw.Host())}
 	t.Cleanup(func() { _ = b.local.Close() })
 	return b
 }
 
 func boot(t *testing.T, socket string) *testguest.Guest {
 	t.Helper()
+	return bootWith(t, testguest.Config{Device: socket})
+}
+
+func bootWith(t *testing.T, c testguest.Config) *testguest.Guest {
+	t.Helper()
 	init, err := initProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := testguest.Boot(t.Context(), testguest.Config{Init: init, Device: socket, TimeLimit: guestTimeLimit})
+	c.Init, c.TimeLimit = init, guestTimeLimit
+	g, err := testguest.Boot(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 // Command testreport turns the output of `go test -json` (stdin) into a report
 // for people: each package's result as it comes, the output of each failed test,
-// at the end what was skipped and why, and as the last line
+// at the end what was skipped and why, the matrix of the conformance tests (guide
+// calls by stacks) if any ran, and as the last line
 //
 //	N passed, N failed, N skipped
 //

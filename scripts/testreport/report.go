@@ -28,6 +28,7 @@ type report struct {
 	passed, failed, skipped int
 	failures                []string
 	skips                   map[string][]string // tests by reason
+	conformance             matrix
 }
 
 // packageRun is a test binary under way.
@@ -51,6 +52,8 @@ func newReport(w io.Writer) *report {
 		packages: map[string]*packageRun{},
 		builds:   map[string][]string{},
 		skips:    map[string][]string{},
+
+		conformance: matrix{cells: map[cellKey]cell{}},
 	}
 }
 
@@ -107,8 +110,10 @@ func (r *report) addTest(p *packageRun, e event) {
 	switch e.Action {
 	case "output":
 		t.output = append(t.output, e.Output)
+		r.conformance.addOutput(e)
 		return
 	case "pass":
+		r.conformance.addTest(e.Test, true)
 		if !t.subtests {
 			r.passed++
 		}
@@ -134,6 +139,7 @@ func (r *report) failTest(p *packageRun, test, name string) {
 			r.print(line)
 		}
 	}
+	r.conformance.addTest(test, false)
 	if !t.failed {
 		r.fail(name)
 	}
@@ -185,6 +191,7 @@ func (r *report) finish(lost []string) bool {
 	for _, why := range slices.Sorted(maps.Keys(r.skips)) {
 		r.list("Skipped: "+why, r.skips[why])
 	}
+	r.conformance.print(r.w)
 	fmt.Fprintf(r.w, "\n%d passed, %d failed, %d skipped\n", r.passed, r.failed, r.skipped)
 	return r.failed == 0
 }

@@ -110,21 +110,28 @@ func TestRealRuns(t *testing.T) {
 }
 
 // goTest gives the output of go test -json for a module of one file.
-func goTest(t *testing.T, source string) string {
+func goTest(t *testing.T, source string) string { return goTestModule(t, "sample", source) }
+
+func goTestModule(t *testing.T, module, source string) string {
+	out, err := goCommand(t, module, source, "test", "-json", "-count=1", ".").Output()
+	if len(out) == 0 { // the exit status is what the report has to find out
+		t.Fatalf("go test -json printed nothing: %v", err)
+	}
+	return string(out)
+}
+
+// goCommand is a go command in a module of one file.
+func goCommand(t *testing.T, module, source string, args ...string) *exec.Cmd {
 	dir := t.TempDir()
-	for name, content := range map[string]string{"go.mod": "module sample\n\ngo 1.26\n", "x_test.go": source} {
+	for name, content := range map[string]string{"go.mod": "module " + module + "\n\ngo 1.26\n", "x_test.go": source} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "go", "test", "-json", "-count=1", ".")
+	cmd := exec.CommandContext(t.Context(), "go", args...)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off", "CGO_ENABLED=0")
-	out, err := cmd.Output() // its exit status is what the report has to find out
-	if len(out) == 0 {
-		t.Fatalf("go test -json printed nothing: %v", err)
-	}
-	return string(out)
+	return cmd
 }
 
 func reportOn(t *testing.T, events string, lost []string) (string, bool) {

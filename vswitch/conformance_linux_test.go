@@ -1,0 +1,83 @@
+package vswitch_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"vsockets.dev/internal/driver"
+	"vsockets.dev/internal/guestpeer"
+	"vsockets.dev/internal/packet"
+	"vsockets.dev/vsock"
+	"vsockets.dev/vsock/vsocktest"
+	"vsockets.dev/vswitch"
+)
+
+func init() {
+	silent = asleep
+	conformers["attached"] = each(attached)
+	conformers["attached-reverse"] = each(func(t *testing.T) vsocktest.Pair {
+		p := attached(t)
+		return vsocktest.Pair{A: p.B, B: p.A}
+	})
+	conformers["guest"] = func(t *testing.T) func(*testing.T) vsocktest.Pair { return inGuest(t) }
+	conformers["guest-reverse"] = func(t *testing.T) func(*testing.T) vsocktest.Pair {
+		pair := inGuest(t)
+		return func(t *testing.T) vsocktest.Pair {
+			p := pair(t)
+			p.A.Traits = vsocktest.Traits{} // it takes what the guest proposes
+			return vsocktest.Pair{A: p.B, B: p.A}
+		}
+	}
+}
+
+// attached is the host and a context that is joined as another process is.
+func attached(t *testing.T) vsocktest.Pair {
+	t.Helper()
+	sw := newSwitch(t)
+	a, err := vswitch.Attach(t, sw, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = a.Close() })
+	return vsocktest.Pair{A: end(t, sw.Host()), B: end(t, a), Silent: silent(t, sw), Vanish: func() { closeOf(t, a.Driver) }}
+}
+
+// inGuest is the host and the kernel of a real guest, whose sockets the guest's
+// agent uses as it is told over the guest's control line.
+func inGuest(t *testing.T) func(*testing.T) vsocktest.Pair {
+	t.Helper()
+	sw, guest := vswitch.NewBed(t)
+	remote := guestpeer.NewRemote(t.Context(), guest)
+	kernel := vsocktest.Linux61()
+	kernel.LoopbackFromLocal = true // its own CID is not its loopback's
+	return func(t *testing.T) vsocktest.Pair {
+		host := end(t, sw.Host())
+		// Towards a kernel that does not negotiate, nor has datagrams.
+		host.Traits = vsocktest.Traits{NoNegotiation: true}
+		return vsocktest.Pair{A: host, B: vsocktest.End{Stack: remote, CID: guest.CID(), Traits: kernel}}
+	}
+}
+
+// mute is the stack of a process that has joined and never answers.
+type mute struct{}
+
+func (mute) Take(p *packet.Packet, _ packet.Waker) (int, bool) { return int(p.Len), true }
+
+// asleep is the address of such a process.
+func asleep(t *testing.T, sw *vswitch.Switch) *vsock.Addr {
+	t.Helper()
+	const cid = 99
+	path := filepath.Join(t.TempDir(), "s")
+	if _, err := sw.AddGuest(vswitch.GuestConfig{CID: cid, Socket: path}); err != nil {
+		t.Fatal(err)
+	}
+	d, err := driver.Connect(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	if err := d.Start(mute{}); err != nil {
+		t.Fatal(err)
+	}
+	return &vsock.Addr{CID: cid, Port: 5000}
+}
