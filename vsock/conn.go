@@ -32,7 +32,8 @@ func (c *Conn) Socket() Socket { return c.s }
 func (c *Conn) op(op string, err error) error { return opError(op, c.local, c.remote, err) }
 
 // Read reads up to len(p) bytes. It returns io.EOF after all data once the peer
-// has closed, or closed its writing side.
+// has closed, or closed its writing side; syscall.ECONNRESET where the connection
+// was cut short; os.ErrDeadlineExceeded; net.ErrClosed after Close.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.s.Read(p)
 	if err != nil {
@@ -41,7 +42,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write writes all of p, or returns an error and how much it had written.
+// Write writes all of p, or returns an error and how much it had written:
+// syscall.EPIPE once this side has closed writing, or the peer reading, and else the
+// errors of Read. Of a seqpacket connection, syscall.EMSGSIZE says that p is larger
+// than the peer's buffer.
 func (c *Conn) Write(p []byte) (int, error) {
 	n, err := c.s.Write(p)
 	if err != nil {

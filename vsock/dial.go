@@ -18,14 +18,17 @@ type Dialer struct {
 	// an ephemeral port.
 	LocalAddr *Addr
 
-	// Timeout is the connect timeout. Default: DefaultConnectTimeout.
+	// Timeout is the connect timeout, SO_VMCI_CONNECT_TIMEOUT. Default:
+	// DefaultConnectTimeout, 2 s.
 	Timeout time.Duration
 
-	// Buffers sets the buffer options of the connection.
+	// Buffers sets the buffer options of the connection, which it proposes to the
+	// peer. Default: the guide's.
 	Buffers Buffers
 }
 
-// Dial connects on a stack with default options; a nil stack is the kernel's.
+// Dial connects on a stack with default options; a nil stack is the kernel's. Its
+// errors are those of Dialer.Dial.
 func Dial(ctx context.Context, s Stack, a Addr) (*Conn, error) {
 	return (&Dialer{Stack: s}).Dial(ctx, a)
 }
@@ -45,8 +48,12 @@ func (d *Dialer) DialContext(ctx context.Context, _, address string) (net.Conn, 
 	return c, nil
 }
 
-// Dial connects to a. When the context ends first, it returns the context's
-// error at once.
+// Dial connects to a. Where nobody listens, the backlog is full, there is no such
+// CID or a policy denies it, the error matches syscall.ECONNREFUSED and
+// syscall.ECONNRESET; without an answer within the timeout it is syscall.ETIMEDOUT;
+// syscall.EINVAL says that the peer's offer of a buffer size is outside of Buffers,
+// or that a is no address of one socket. When the context ends first, its error is
+// returned at once.
 func (d *Dialer) Dial(ctx context.Context, a Addr) (*Conn, error) {
 	c, err := d.dial(ctx, a)
 	if err != nil {

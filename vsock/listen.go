@@ -24,12 +24,12 @@ type ListenConfig struct {
 	Buffers Buffers
 }
 
-// Buffers are the buffer options of the vSockets guide in bytes. Zero leaves
-// an option at its default.
+// Buffers are the buffer options of the vSockets guide, "Set and Get Socket
+// Options", in bytes. Zero leaves an option at its default.
 type Buffers struct {
-	Size uint64 // default 65536
-	Min  uint64 // default 128
-	Max  uint64 // default 262144
+	Size uint64 // SO_VMCI_BUFFER_SIZE, default 65536; on Linux's own stack 262144
+	Min  uint64 // SO_VMCI_BUFFER_MIN_SIZE, default 128
+	Max  uint64 // SO_VMCI_BUFFER_MAX_SIZE, default 262144
 }
 
 // apply sets the limits before the size, which they clamp.
@@ -48,12 +48,15 @@ func (b Buffers) apply(s Socket) error {
 	return nil
 }
 
-// Listen listens on a stack with default options; a nil stack is the kernel's.
+// Listen listens on a stack with default options; a nil stack is the kernel's. Its
+// errors are those of ListenConfig.Listen.
 func Listen(ctx context.Context, s Stack, a Addr) (*Listener, error) {
 	return (&ListenConfig{Stack: s}).Listen(ctx, a)
 }
 
-// Listen binds to a and listens. The context is for the set-up only.
+// Listen binds to a and listens, as the guide's "Bind() Function" and "Listen()
+// Function" say. The context is for the set-up only. The errors are those of
+// Socket.Bind: syscall.EADDRINUSE, EADDRNOTAVAIL and EACCES for the most part.
 func (c *ListenConfig) Listen(ctx context.Context, a Addr) (*Listener, error) {
 	l, err := c.listen(ctx, a)
 	if err != nil {

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// A Socket has the Berkeley calls, by the names of the vSockets guide. Every
+// A Socket has the Berkeley calls, by the names of the vSockets guide: each is the
+// guide's section of that name, and docs/GUIDE.md tells them stack by stack. Every
 // stack implements it; Conn, Listener, Dialer and ListenConfig are written on it
 // once. Its errors are bare: a syscall.Errno, net.ErrClosed after Close, or
 // os.ErrDeadlineExceeded.
