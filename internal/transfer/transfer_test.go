@@ -2,29 +2,27 @@ package transfer
 
 import (
 	"io"
-	"net"
-	"path/filepath"
 	"strings"
 	"testing"
+
+	"vsockets.dev/vsock"
+	"vsockets.dev/vsock/vsocktest"
 )
 
-func pair(t *testing.T) (a, b *net.UnixConn) {
+func pair(t *testing.T) (a, b *vsock.Conn) {
 	t.Helper()
-	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	n := vsocktest.NewPair(t)
+	l, err := vsock.Listen(t.Context(), n.Host, vsock.Addr{CID: vsock.CIDAny, Port: vsock.PortAny})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	c, err := net.Dial("unix", l.Addr().String())
-	if err != nil {
+	if a, err = vsock.Dial(t.Context(), n.Guest, l.Addr().(vsock.Addr)); err != nil {
 		t.Fatal(err)
 	}
-	d, err := l.Accept()
-	if err != nil {
+	if b, err = l.AcceptConn(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = c.Close(); _ = d.Close() })
-	return c.(*net.UnixConn), d.(*net.UnixConn)
+	return a, b
 }
 
 func TestTransfer(t *testing.T) {
@@ -50,7 +48,7 @@ func TestTransfer(t *testing.T) {
 
 // flip is a connection that damages one byte.
 type flip struct {
-	*net.UnixConn
+	*vsock.Conn
 	at int
 }
 
@@ -60,7 +58,7 @@ func (f *flip) Write(p []byte) (int, error) {
 		p[f.at] ^= 1
 	}
 	f.at += 1 << 30
-	return f.UnixConn.Write(p)
+	return f.Conn.Write(p)
 }
 
 func TestDamage(t *testing.T) {
