@@ -17,6 +17,3 @@ func (g *Guest) String() string { return fmt.Sprintf("guest %d (%s)", g.port.cid
 
 // CID is the guest's.
 func (g *Guest) CID() uint32 { return g.port.cid }
-
-// Counters counts the guest's packets that were not passed on.
-func (g *Guest) Counters() Counters { return g.port.counters() }

@@ -55,6 +55,13 @@ func (sw *Switch) AddGuest(c GuestConfig) (*Guest, error) {
 	return g, nil
 }
 
+// Counters counts the guest's packets that were not passed on.
+func (g *Guest) Counters() Counters {
+	c := g.port.counters()
+	c.Malformed, c.Dropped = g.device.Counters()
+	return c
+}
+
 // Close ends the guest's session, removes its socket and takes it out of the switch.
 func (g *Guest) Close() error {
 	if !g.closed.CompareAndSwap(false, true) {

@@ -18,3 +18,9 @@ type Guest struct {
 func (sw *Switch) AddGuest(c GuestConfig) (*Guest, error) {
 	return nil, fmt.Errorf("vswitch: guest %d: vhost-user needs Linux: %w", c.CID, vsock.ErrNotSupported)
 }
+
+// Counters counts the guest's packets that were not passed on.
+func (g *Guest) Counters() Counters { return g.port.counters() }
+
+// Close ends nothing, since no guest can be added.
+func (g *Guest) Close() error { return vsock.ErrNotSupported }

@@ -31,6 +31,8 @@ type Counters struct {
 	Forged      uint64 // source CID not the context's own: dropped
 	Unreachable uint64 // no such destination CID: answered with RST
 	Denied      uint64 // destination that policy denies: answered with RST
+	Malformed   uint64 // of a guest: no whole packet in what it sent
+	Dropped     uint64 // for a guest: nobody waits to send it again, and there was no room
 }
 
 func (p *port) counters() Counters {

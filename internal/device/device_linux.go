@@ -76,6 +76,12 @@ func New(c Config) *Device {
 	return d
 }
 
+// Counters tells how many packets of the guest were none, and how many for it were
+// lost because nobody waits to send them again.
+func (d *Device) Counters() (malformed, dropped uint64) {
+	return d.badPackets.Load(), d.dropped.Load()
+}
+
 var (
 	_ vhostuser.Backend = (*Device)(nil)
 	_ packet.Sink       = (*Device)(nil)

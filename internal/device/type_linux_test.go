@@ -65,7 +65,7 @@ func TestDatagramTooLarge(t *testing.T) {
 	if h, b := g.arrived(); len(b) != 4096-packet.HeaderSize {
 		t.Errorf("%v arrives with %d bytes", &h, len(b))
 	}
-	if n := g.device.dropped.Load(); n != 1 {
+	if _, n := g.device.Counters(); n != 1 {
 		t.Errorf("%d packets are counted as dropped", n)
 	}
 }

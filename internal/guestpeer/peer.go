@@ -25,7 +25,6 @@ const (
 	CmdClose  = "vsock.close"  // Port
 	CmdSend   = "vsock.send"   // Transfer -> Outcome
 	CmdDial   = "vsock.dial"   // Dial -> Outcome
-	CmdHang   = "vsock.hang"   // Dial -> nothing, when the connection has ended
 )
 
 // Services that a listener of the peer gives to each connection.
@@ -87,7 +86,6 @@ func (p *Peer) Handlers() map[string]Handler {
 		CmdClose:  handler(p.close),
 		CmdSend:   handler(p.send),
 		CmdDial:   handler(p.dial),
-		CmdHang:   handler(p.hang),
 		CmdSocket: handler(p.socket),
 	}
 }
@@ -240,23 +238,6 @@ func (p *Peer) dial(ctx context.Context, a Dial) (Outcome, error) {
 	}
 	defer func() { _ = c.Close() }()
 	return outcome(c, took), nil
-}
-
-// hang connects and reads until the connection ends, or forever.
-func (p *Peer) hang(ctx context.Context, a Dial) (any, error) {
-	c, err := vsock.Dial(ctx, p.stack, a.To)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = c.Close() }()
-	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	buf := make([]byte, 4096)
-	for {
-		if _, err := c.Read(buf); err != nil {
-			return nil, err
-		}
-	}
 }
 
 func outcome(c net.Conn, took time.Duration) Outcome {
