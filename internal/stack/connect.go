@@ -8,14 +8,21 @@ import (
 	"vsockets.dev/internal/packet"
 )
 
-// connect sends REQUEST. Its answer, or the timeout, ends the state connecting.
+// connect sends REQUEST, unless the connection has ended already. Its answer, or
+// the timeout, ends the state connecting.
 func (c *conn) connect() {
 	c.mu.Lock()
-	c.timer = time.AfterFunc(c.opt.timeout, func() { c.connectEnds(syscall.ETIMEDOUT) })
+	if c.state == connecting {
+		c.timer = time.AfterFunc(c.opt.timeout, func() { c.connectEnds(syscall.ETIMEDOUT) })
+		c.pending.Or(sendRequest)
+	}
 	c.mu.Unlock()
-	c.pending.Or(sendRequest)
 	c.flush()
 }
+
+// requested needs mu. It says whether connect has begun: before that, the flow is
+// known to the stack, and whoever guesses it can send an answer to nothing.
+func (c *conn) requested() bool { return c.timer != nil }
 
 func (c *conn) connectEnds(err error) {
 	c.mu.Lock()

@@ -37,7 +37,7 @@ func (c *conn) receive(p *packet.Packet) (over bool) {
 		return true
 	case c.state == closed:
 		return false // our RST waits to go, and says all there is to say
-	case c.state == connecting && p.Op == packet.OpResponse:
+	case c.state == connecting && c.requested() && p.Op == packet.OpResponse:
 		c.receiveResponse(&p.Header)
 		return false
 	case c.state == connecting:
