@@ -166,7 +166,7 @@ func (d *Device) rxReady() (ready bool) {
 // rxRoom puts the replies that wait, and wakes the senders that wait.
 func (d *Device) rxRoom() {
 	d.flushReplies()
-	d.wakeWaiters()
+	d.waiters.WakeAll(&d.rx.mu)
 }
 
 func (d *Device) flushReplies() {
@@ -184,26 +184,11 @@ func (d *Device) flushReplies() {
 	d.publishRX()
 }
 
-// wakeWaiters wakes those who wait now. They may come to wait again.
-func (d *Device) wakeWaiters() {
-	d.rx.mu.Lock()
-	n := d.waiters.Len()
-	d.rx.mu.Unlock()
-	for ; n > 0; n-- {
-		d.rx.mu.Lock()
-		w := d.waiters.Pop()
-		d.rx.mu.Unlock()
-		if w != nil {
-			w.Wake()
-		}
-	}
-}
-
 // forget drops what waited for a guest that has left. Those who wait find it absent.
 func (d *Device) forget() {
 	d.rx.mu.Lock()
 	d.replies.clear()
 	d.rx.mu.Unlock()
 	d.madeRoom()
-	d.wakeWaiters()
+	d.waiters.WakeAll(&d.rx.mu)
 }

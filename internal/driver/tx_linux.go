@@ -165,19 +165,7 @@ func (t *tx) loop() {
 	t.call.Serve(t.ready, t.wake)
 }
 
-func (t *tx) wake() {
-	t.mu.Lock()
-	n := t.waiters.Len()
-	t.mu.Unlock()
-	for ; n > 0; n-- {
-		t.mu.Lock()
-		w := t.waiters.Pop()
-		t.mu.Unlock()
-		if w != nil {
-			w.Wake()
-		}
-	}
-}
+func (t *tx) wake() { t.waiters.WakeAll(&t.mu) }
 
 // ready says whether someone waits for buffers that are there. Another sender may
 // have taken back those that the device returned, and left some.

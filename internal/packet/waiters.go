@@ -1,5 +1,7 @@
 package packet
 
+import "sync"
+
 // Waiters are the Wakers that a Sink has refused, first come first woken. Their
 // owner locks them. Each is in it once, however often its sender tries: there are
 // no more than senders that wait, though a peer may make them try at any time.
@@ -41,4 +43,20 @@ func (w *Waiters) Pop() Waker {
 		w.list, w.head = w.list[:0], 0
 	}
 	return k
+}
+
+// WakeAll wakes those who are there now. It is called without mu, their owner's
+// lock, which it takes for each: one that is woken may come to wait again.
+func (w *Waiters) WakeAll(mu sync.Locker) {
+	mu.Lock()
+	n := w.Len()
+	mu.Unlock()
+	for ; n > 0; n-- {
+		mu.Lock()
+		k := w.Pop()
+		mu.Unlock()
+		if k != nil {
+			k.Wake()
+		}
+	}
 }

@@ -2,6 +2,7 @@ package packet
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -38,4 +39,37 @@ func TestWaiters(t *testing.T) {
 			}
 		}
 	})
+}
+
+// again comes to wait again when it is woken.
+type again struct {
+	w     *Waiters
+	mu    *sync.Mutex
+	woken int
+}
+
+func (a *again) Wake() {
+	a.woken++
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.w.Add(a)
+}
+
+// TestWakeAll wakes each once, though all come to wait again.
+func TestWakeAll(t *testing.T) {
+	var w Waiters
+	var mu sync.Mutex
+	all := make([]again, 5)
+	for i := range all {
+		all[i] = again{w: &w, mu: &mu}
+		w.Add(&all[i])
+	}
+	for round := 1; round <= 2; round++ {
+		w.WakeAll(&mu)
+		for i := range all {
+			if all[i].woken != round {
+				t.Errorf("round %d: number %d was woken %d times", round, i, all[i].woken)
+			}
+		}
+	}
 }
