@@ -109,10 +109,7 @@ func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
 			d.dropped.Add(1)
 			return rest, true, nil
 		}
-		h := p.Header
-		if h.Len = uint32(min(rest, room)); rest > room && h.Op == packet.OpRW {
-			h.Flags = 0 // a mark of the end of a message belongs to its last packet
-		}
+		h := p.Part(n, min(rest, room))
 		h.Encode(&d.rxHeader)
 		to := cursor{segs: q.chain.Writable}
 		to.write(d.rxHeader[:])

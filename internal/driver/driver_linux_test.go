@@ -209,6 +209,7 @@ func TestPart(t *testing.T) {
 			b.fill(2)
 			data, w := pattern(packet.MaxPayload), newWaker()
 			p := out(len(data))
+			p.Type, p.Flags = packet.TypeSeqpacket, packet.EndOfMessage
 			n, ok := b.driver.Take(p, w)
 			if ok || n != 2*bufferSize-packet.HeaderSize {
 				t.Fatalf("with two buffers left: %d, %v", n, ok)
@@ -219,18 +220,38 @@ func TestPart(t *testing.T) {
 			}
 			receive(t, w, "room")
 			_, h, got := b.sent()
-			if h.Len != uint32(n) || string(got) != string(data[:n]) {
+			if h.Len != uint32(n) || string(got) != string(data[:n]) || h.Flags != 0 {
 				t.Errorf("the part is %v", &h)
 			}
 			rest := out(0)
+			rest.Type, rest.Flags = p.Type, p.Flags
 			rest.Len, rest.Payload = uint32(len(data)-n), [][]byte{data[n:]}
 			if n, ok := b.driver.Take(rest, w); !ok || n != int(rest.Len) {
 				t.Fatalf("the rest: %d, %v", n, ok)
 			}
-			if _, _, got := b.sent(); string(got) != string(data[n:]) {
-				t.Error("the rest is not what was sent")
+			if _, h, got := b.sent(); string(got) != string(data[n:]) || h.Flags != packet.EndOfMessage {
+				t.Errorf("the rest is %v", &h)
 			}
 		})
+	}
+}
+
+// A datagram for which there is too little room is lost, and no part of it goes.
+func TestDatagramWithoutRoom(t *testing.T) {
+	b := newBed(t, wantedFeatures)
+	b.fill(2)
+	for _, size := range []int{packet.MaxPayload, 100} {
+		p := out(size)
+		p.Type = packet.TypeDatagram
+		if n, ok := b.driver.Take(p, nil); !ok || n != size {
+			t.Fatalf("Take of %d: %d, %v", size, n, ok)
+		}
+	}
+	for range queueSize - 2 {
+		b.sent()
+	}
+	if _, h, _ := b.sent(); h.Type != packet.TypeDatagram || h.Len != 100 {
+		t.Errorf("sent is %v", &h)
 	}
 }
 

@@ -63,6 +63,9 @@ func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 		}
 		return 0, w == nil
 	}
+	if p.Type == packet.TypeDatagram && room < int(p.Len) {
+		return int(p.Len), true // it cannot be split, and is lost
+	}
 	n = min(int(p.Len), room)
 	if err := t.put(p, n); err != nil {
 		d.fail(err)
@@ -104,8 +107,7 @@ func (t *tx) reclaim(n int) error {
 
 // put needs mu, and enough free buffers. It sends the first n bytes of p.
 func (t *tx) put(p *packet.Packet, n int) error {
-	h := p.Header
-	h.Len = uint32(n)
+	h := p.Part(0, n)
 	h.Encode(&t.header)
 	t.chain, t.room, t.last = t.chain[:0], nil, noBuffer
 	if err := t.write(t.header[:]); err != nil {

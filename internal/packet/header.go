@@ -171,3 +171,14 @@ func (h *Header) Refusal() (rst Header, ok bool) {
 	}
 	return h.Reply(OpReset), true
 }
+
+// Part gives the header of n bytes of the payload, from off on. The marks of the
+// end of a message belong to its last part.
+func (h *Header) Part(off, n int) Header {
+	part := *h
+	part.Len = uint32(n)
+	if h.Op == OpRW && off+n < int(h.Len) {
+		part.Flags = 0
+	}
+	return part
+}

@@ -49,6 +49,24 @@ func TestReply(t *testing.T) {
 	}
 }
 
+func TestPart(t *testing.T) {
+	h := Header{Op: OpRW, Len: 10, Flags: EndOfMessage | EndOfRecord}
+	for _, tc := range []struct {
+		off, n int
+		flags  uint32
+	}{{0, 10, h.Flags}, {0, 9, 0}, {3, 6, 0}, {3, 7, h.Flags}} {
+		want := h
+		want.Len, want.Flags = uint32(tc.n), tc.flags
+		if got := h.Part(tc.off, tc.n); got != want {
+			t.Errorf("from %d, %d bytes: %v, want %v", tc.off, tc.n, &got, &want)
+		}
+	}
+	shutdown := Header{Op: OpShutdown, Flags: ShutdownBoth}
+	if got := shutdown.Part(0, 0); got != shutdown {
+		t.Errorf("%v, want %v", &got, &shutdown)
+	}
+}
+
 func TestString(t *testing.T) {
 	h := Header{SrcCID: 3, DstCID: 2, SrcPort: 9, DstPort: 80, Len: 5, Type: TypeSeqpacket, Op: OpRW, Flags: 3}
 	if got, want := h.String(), "3:9 > 2:80 seqpacket RW len=5 flags=0x3 buf_alloc=0 fwd_cnt=0"; got != want {
