@@ -14,7 +14,9 @@ type Conn struct {
 
 var _ net.Conn = (*Conn)(nil)
 
-func newConn(s Socket) (*Conn, error) {
+// NewConn makes a Conn of a socket that is connected: what Dial and Listener do for
+// their sockets.
+func NewConn(s Socket) (*Conn, error) {
 	local, err := s.LocalAddr()
 	if err != nil {
 		return nil, err

@@ -91,7 +91,7 @@ func (d *Dialer) dial(ctx context.Context, a Addr) (_ *Conn, err error) {
 	if err := s.Connect(ctx, a); err != nil {
 		return nil, connectError(err)
 	}
-	return newConn(s)
+	return NewConn(s)
 }
 
 // typeOr gives Stream in place of none.

@@ -127,7 +127,7 @@ func (l *Listener) AcceptConn() (*Conn, error) {
 	if err != nil {
 		return nil, opError("accept", nil, l.addr, err)
 	}
-	c, err := newConn(s)
+	c, err := NewConn(s)
 	if err != nil {
 		_ = s.Close()
 		return nil, opError("accept", nil, l.addr, err)

@@ -7,40 +7,26 @@ import (
 
 	"golang.org/x/net/nettest"
 
-	"vsockets.dev/internal/driver"
-	"vsockets.dev/internal/stack"
+	"vsockets.dev/internal/attach"
 )
 
-// attached is a context that is joined the way a separate process is: by a driver
-// and shared memory.
-type attached struct {
-	*stack.Stack
-	*driver.Driver
-}
-
-func attach(t testing.TB, sw *Switch, cid uint32) (*attached, error) {
+// joinSwitch joins a context to a switch the way a separate process does, and gives the
+// socket that it joined by, too.
+func joinSwitch(t testing.TB, sw *Switch, c AttachConfig) (*attach.Stack, *Attach, error) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "s")
-	if _, err := sw.AddGuest(GuestConfig{CID: cid, Socket: path}); err != nil {
-		return nil, err
-	}
-	d, err := driver.Connect(t.Context(), path)
+	c.Socket = filepath.Join(t.TempDir(), "s")
+	a, err := sw.AddAttach(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	st := stack.New(stack.Config{CID: d.CID(), Out: d})
-	return &attached{st, d}, d.Start(st)
-}
-
-func (a *attached) Close() error {
-	_ = a.Stack.Close()
-	return a.Driver.Close()
+	s, err := attach.Dial(t.Context(), c.Socket)
+	return s, a, err
 }
 
 func TestNetAttached(t *testing.T) {
 	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
 		sw := New(Config{})
-		a, err := attach(t, sw, 3)
+		a, _, err := joinSwitch(t, sw, AttachConfig{})
 		if err != nil {
 			_ = sw.Close()
 			return nil, nil, nil, err

@@ -87,7 +87,7 @@ func inprocPair(b *testing.B) (net.Conn, net.Conn) {
 func attachedPair(b *testing.B, reverse bool) (net.Conn, net.Conn) {
 	sw := New(Config{})
 	b.Cleanup(func() { _ = sw.Close() })
-	a, err := attach(b, sw, 3)
+	a, _, err := joinSwitch(b, sw, AttachConfig{})
 	if err != nil {
 		b.Fatal(err)
 	}

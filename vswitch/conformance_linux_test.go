@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"vsockets.dev/internal/attach"
 	"vsockets.dev/internal/driver"
 	"vsockets.dev/internal/guestpeer"
 	"vsockets.dev/internal/packet"
@@ -18,6 +19,11 @@ func init() {
 	conformers["attached-reverse"] = each(func(t *testing.T) vsocktest.Pair {
 		p := attached(t)
 		return vsocktest.Pair{A: p.B, B: p.A}
+	})
+	conformers["attached-attached"] = each(func(t *testing.T) vsocktest.Pair {
+		sw := newSwitch(t)
+		a, b := member(t, sw), member(t, sw)
+		return vsocktest.Pair{A: end(t, a), B: end(t, b)}
 	})
 	conformers["guest"] = func(t *testing.T) func(*testing.T) vsocktest.Pair { return inGuest(t) }
 	conformers["guest-reverse"] = func(t *testing.T) func(*testing.T) vsocktest.Pair {
@@ -34,12 +40,29 @@ func init() {
 func attached(t *testing.T) vsocktest.Pair {
 	t.Helper()
 	sw := newSwitch(t)
-	a, err := vswitch.Attach(t, sw, 3)
+	a, pool, err := vswitch.JoinSwitch(t, sw, vswitch.AttachConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = a.Close() })
-	return vsocktest.Pair{A: end(t, sw.Host()), B: end(t, a), Silent: silent(t, sw), Vanish: func() { closeOf(t, a.Driver) }}
+	return vsocktest.Pair{A: end(t, sw.Host()), B: end(t, a), Silent: silent(t, sw), Vanish: func() { closeOf(t, pool) }}
+}
+
+// group is the one that contexts are in which talk to one another.
+const group = "test"
+
+// member is a context that is joined as another process is, in the group.
+func member(t *testing.T, sw *vswitch.Switch) *attach.Stack {
+	t.Helper()
+	c := vswitch.AttachConfig{Groups: []string{group}}
+	c.First = 1000 + uint32(len(sw.Contexts()))
+	c.Last = c.First
+	s, _, err := vswitch.JoinSwitch(t, sw, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
 }
 
 // inGuest is the host and the kernel of a real guest, whose sockets the guest's

@@ -27,20 +27,43 @@ type ContextConfig struct {
 	// Unprivileged forbids its sockets to bind ports below 1024, as a guest
 	// forbids it to programs without privilege: EACCES.
 	Unprivileged bool
+
+	// Groups are those that the context is in, see Policy.
+	Groups []string
+
+	// Limits are what it may take of the switch.
+	Limits Limits
 }
 
-func (sw *Switch) newContext(cfg ContextConfig) *Context {
+func (sw *Switch) newContext(cfg ContextConfig, offered func(*stack.Offer) bool) (*Context, error) {
 	c := new(Context)
-	c.port = &port{sw: sw, cid: cfg.CID, owner: c}
-	c.stack = stack.New(stack.Config{CID: cfg.CID, Out: c.port, Unprivileged: cfg.Unprivileged})
+	var err error
+	if c.port, err = sw.newPort(cfg.CID, cfg.Groups, cfg.Limits); err != nil {
+		return nil, err
+	}
+	c.port.owner = c
+	c.stack = stack.New(stack.Config{CID: cfg.CID, Out: c.port, Unprivileged: cfg.Unprivileged, Unclaimed: offered})
 	c.inbox.to = c.stack
 	c.port.to = &c.inbox
+	c.port.gone = c.stack.PeerGone
+	return c, nil
+}
+
+// newHost makes the host's context.
+func (sw *Switch) newHost() *Context {
+	c, err := sw.newContext(ContextConfig{CID: vsock.CIDHost, Limits: unlimited}, sw.offer)
+	if err != nil {
+		panic(err) // there is nothing in its configuration that could be wrong
+	}
 	return c
 }
 
 // AddContext joins a further context to the switch. Close takes it out.
 func (sw *Switch) AddContext(cfg ContextConfig) (*Context, error) {
-	c := sw.newContext(cfg)
+	c, err := sw.newContext(cfg, nil)
+	if err != nil {
+		return nil, err
+	}
 	if err := sw.plug(c.port); err != nil {
 		return nil, err
 	}
@@ -51,10 +74,10 @@ func (sw *Switch) AddContext(cfg ContextConfig) (*Context, error) {
 func (c *Context) Socket(t vsock.Type) (vsock.Socket, error) { return c.stack.Socket(t) }
 
 // LocalCID is the context's CID.
-func (c *Context) LocalCID() (uint32, error) { return c.port.cid, nil }
+func (c *Context) LocalCID() (uint32, error) { return c.port.cid.Load(), nil }
 
 // Counters counts the context's packets that were not passed on.
-func (c *Context) Counters() Counters { return c.port.counters() }
+func (c *Context) Counters() Counters { return c.port.counters.read() }
 
 // Close resets the context's connections, closes its listeners and takes it out
 // of the switch. The host's context closes with the switch.
@@ -68,4 +91,11 @@ func (c *Context) Close() error {
 	return err
 }
 
-func (c *Context) String() string { return fmt.Sprintf("context %d", c.port.cid) }
+func (c *Context) String() string { return fmt.Sprintf("context %d", c.port.cid.Load()) }
+
+func (c *Context) info(i *Info) {
+	i.Kind = KindContext
+	if i.CID == vsock.CIDHost {
+		i.Kind = KindHost
+	}
+}

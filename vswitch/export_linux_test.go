@@ -8,8 +8,8 @@ import (
 
 // For tests from outside of the package.
 
-// Attach is attach.
-var Attach = attach
+// JoinSwitch is joinSwitch.
+var JoinSwitch = joinSwitch
 
 // NewBed is a switch with a real Linux guest, which has a loopback of its own.
 func NewBed(t *testing.T) (*Switch, *testguest.Guest) {

@@ -4,24 +4,29 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
-
-	"vsockets.dev/internal/device"
-	"vsockets.dev/internal/vhostuser"
 )
 
 // Guest is a virtual machine that is joined to a switch. It may come and go:
 // its socket stays, and whoever connects to it next is the guest again.
 type Guest struct {
+	*machine
 	config GuestConfig
-	port   *port
-	device *device.Device
-	socket *unixSocket
+	socket listener
 
-	closed  atomic.Bool
-	session atomic.Pointer[context.CancelCauseFunc] // ends the session that runs
-	stop    context.CancelFunc
-	done    chan struct{} // closed when no session runs any more
+	closed atomic.Bool
+	stop   context.CancelFunc
+	done   chan struct{} // closed when no session runs any more
+
+	mu   sync.Mutex
+	next uint32 // the CID from the next boot on; 0: the same
+}
+
+// listener is where front-ends come from: a unixSocket or a *net.UnixListener.
+type listener interface {
+	AcceptUnix() (*net.UnixConn, error)
+	Close() error
 }
 
 // AddGuest joins a guest, and listens on its socket. Close takes it out.
@@ -30,19 +35,14 @@ func (sw *Switch) AddGuest(c GuestConfig) (*Guest, error) {
 		return nil, err
 	}
 	g := &Guest{config: c, done: make(chan struct{})}
-	g.port = &port{sw: sw, cid: c.CID, owner: g}
-	g.device = device.New(device.Config{
-		CID:  c.CID,
-		Out:  g.port,
-		Down: func() { sw.peerGone(c.CID) },
-		Fail: g.fail,
-	})
-	g.port.to = g.device
+	var err error
+	if g.machine, err = sw.newMachine(c.CID, c.Groups, c.Limits, g); err != nil {
+		return nil, err
+	}
 	if err := sw.plug(g.port); err != nil {
 		return nil, err
 	}
-	var err error
-	if g.socket, err = listenUnix(c.Socket); err != nil {
+	if g.socket, err = listen(c.Socket, c.Listener, ownOnly); err != nil {
 		sw.unplug(g.port)
 		return nil, fmt.Errorf("vswitch: guest %d: %w", c.CID, err)
 	}
@@ -50,16 +50,67 @@ func (sw *Switch) AddGuest(c GuestConfig) (*Guest, error) {
 	g.stop = stop
 	go func() {
 		defer close(g.done)
-		g.serve(ctx)
+		g.serveAll(ctx)
 	}()
 	return g, nil
 }
 
+// listen makes a socket, where none is given.
+func listen(path string, given *net.UnixListener, mode accessMode) (listener, error) {
+	if given != nil {
+		return given, nil
+	}
+	return listenUnix(path, mode)
+}
+
+// SetCID gives the guest another CID. One that runs is told, where its front-end
+// leaves the event queue to the switch, as User Mode Linux does; its connections
+// are reset. Else, as with QEMU, it has the new CID when it boots again, and later
+// says so.
+func (g *Guest) SetCID(cid uint32) (later bool, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.session.Load() != nil && !g.device.HasEvents() && cid != g.CID() {
+		if err := g.port.sw.canHave(cid); err != nil {
+			return false, err
+		}
+		g.next = cid
+		return true, nil
+	}
+	g.next = 0
+	return false, g.change(cid)
+}
+
+// change needs mu.
+func (g *Guest) change(cid uint32) error {
+	if err := g.port.sw.move(g.port, cid); err != nil {
+		return err
+	}
+	g.device.ChangeCID(cid)
+	return nil
+}
+
+// changeNext gives the guest the CID that waits for its next boot.
+func (g *Guest) changeNext() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if cid := g.next; cid != 0 {
+		g.next = 0
+		if err := g.change(cid); err != nil {
+			g.port.sw.log.Warn("the guest keeps its CID", "cid", g.CID(), "reason", err)
+		}
+	}
+}
+
 // Counters counts the guest's packets that were not passed on.
-func (g *Guest) Counters() Counters {
-	c := g.port.counters()
-	c.Malformed, c.Dropped = g.device.Counters()
-	return c
+func (g *Guest) Counters() Counters { return g.counters() }
+
+func (g *Guest) info(i *Info) {
+	g.machine.info(i)
+	i.Kind, i.Socket = KindGuest, g.config.Socket
+	g.mu.Lock()
+	i.NextCID = g.next
+	g.mu.Unlock()
 }
 
 // Close ends the guest's session, removes its socket and takes it out of the switch.
@@ -74,35 +125,16 @@ func (g *Guest) Close() error {
 	return err
 }
 
-// serve serves one front-end after another. One that comes while another is
+// serveAll serves one front-end after another. One that comes while another is
 // there waits for it to leave: a virtual machine that starts anew may be faster
 // than the end of its former self.
-func (g *Guest) serve(ctx context.Context) {
+func (g *Guest) serveAll(ctx context.Context) {
 	for {
 		conn, err := g.socket.AcceptUnix()
 		if err != nil {
 			return
 		}
-		g.serveOne(ctx, conn)
-	}
-}
-
-func (g *Guest) serveOne(ctx context.Context, conn *net.UnixConn) {
-	log := g.port.sw.log.With("cid", g.port.cid, "socket", g.config.Socket)
-	log.Info("guest connected")
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	g.session.Store(&cancel)
-	err := vhostuser.Serve(ctx, conn, g.device)
-	if cause := context.Cause(ctx); cause != nil {
-		err = cause
-	}
-	log.Info("guest disconnected", "reason", err)
-}
-
-// fail ends the session of a guest that broke its rings.
-func (g *Guest) fail(err error) {
-	if cancel := g.session.Load(); cancel != nil {
-		(*cancel)(err)
+		g.changeNext()
+		g.serve(ctx, conn)
 	}
 }

@@ -3,67 +3,291 @@ package vswitch
 import (
 	"fmt"
 	"io"
+	"maps"
+	"sync"
 	"sync/atomic"
 
 	"vsockets.dev/internal/packet"
-	"vsockets.dev/vsock"
 )
 
-// owner is whose port it is: a Context or a Guest.
+// owner is whose port it is: a Context, a Guest, or an attached process.
 type owner interface {
 	io.Closer
 	fmt.Stringer
+	// info adds what the owner knows to what the port does.
+	info(*Info)
 }
 
 // port is where a context is joined to the switch. It is the Sink of what the
 // context sends; to is the Sink of what it is sent.
 type port struct {
 	sw    *Switch
-	cid   uint32
 	owner owner
 	to    packet.Sink
 
-	forged, unreachable, denied atomic.Uint64
+	// gone is told of contexts that left. Nil: the context is a guest's, whose
+	// connections the switch resets.
+	gone func(cid uint32)
+
+	cid    atomic.Uint32
+	groups atomic.Pointer[[]string] // sorted
+	limits atomic.Pointer[Limits]
+	bucket atomic.Pointer[bucket] // nil: no limit to the rates
+	flows  flows
+
+	// ways is what is known of others, by CID. It is replaced, never changed, and
+	// emptied when contexts or the policy change.
+	ways atomic.Pointer[map[uint32]*way]
+
+	backlogMu sync.Mutex
+	backlogs  map[*port]*backlog // of a guest, to other guests
+	buffered  atomic.Int64       // bytes in them
+
+	counters counters
 }
 
-// Counters count the packets of a context that the switch did not pass on.
-type Counters struct {
-	Forged      uint64 // source CID not the context's own: dropped
-	Unreachable uint64 // no such destination CID: answered with RST
-	Denied      uint64 // destination that policy denies: answered with RST
-	Malformed   uint64 // of a guest: no whole packet in what it sent
-	Dropped     uint64 // for a guest: nobody waits to send it again, and there was no room
+// way leads from one port to another.
+type way struct {
+	to      *port
+	open    bool     // there may be connections, in one direction at least
+	backlog *backlog // where both are guests
 }
 
-func (p *port) counters() Counters {
-	return Counters{Forged: p.forged.Load(), Unreachable: p.unreachable.Load(), Denied: p.denied.Load()}
+// newPort makes a port that is not plugged in yet.
+func (sw *Switch) newPort(cid uint32, groups []string, l Limits) (*port, error) {
+	p := &port{sw: sw}
+	p.cid.Store(cid)
+	if err := p.setLimits(l); err != nil {
+		return nil, err
+	}
+	if err := p.setGroups(groups); err != nil {
+		return nil, err
+	}
+	p.forgetWays()
+	return p, nil
+}
+
+// setGroups takes effect when the ways are found anew.
+func (p *port) setGroups(groups []string) error {
+	groups, err := sortedGroups(groups)
+	if err == nil {
+		p.groups.Store(&groups)
+	}
+	return err
+}
+
+// changeGroups puts the context into other groups.
+func (p *port) changeGroups(groups []string) error {
+	p.sw.mu.Lock()
+	defer p.sw.mu.Unlock()
+	if err := p.setGroups(groups); err != nil {
+		return err
+	}
+	p.sw.forgetWays()
+	return nil
+}
+
+// member is what the policy sees.
+func (p *port) member() member { return member{p.cid.Load(), *p.groups.Load()} }
+
+func (p *port) setLimits(l Limits) error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	l = l.withDefaults()
+	p.limits.Store(&l)
+	if old := p.bucket.Swap(newBucket(l)); old != nil {
+		old.stop()
+	}
+	return nil
 }
 
 // Take passes a packet on to its destination.
 func (p *port) Take(pkt *packet.Packet, w packet.Waker) (int, bool) {
-	if pkt.SrcCID != uint64(p.cid) {
-		p.forged.Add(1)
+	if b := p.bucket.Load(); b != nil && !b.take(int(pkt.Len), w) {
+		return 0, false
+	}
+	if pkt.SrcCID != uint64(p.cid.Load()) {
+		p.counters.forged.Add(1)
 		return int(pkt.Len), true
 	}
-	var dst *port
-	if pkt.DstCID>>32 == 0 {
-		dst = (*p.sw.routes.Load())[uint32(pkt.DstCID)]
+	v := p.wayTo(pkt.DstCID)
+	if v == nil {
+		p.counters.unreachable.Add(1)
+		return p.refuse(pkt)
 	}
+	if !v.open {
+		p.counters.denied.Add(1)
+		return p.refuse(pkt)
+	}
+	known := true
+	if pkt.Op != packet.OpRW || pkt.Type == packet.TypeDatagram {
+		var ok bool
+		if known, ok = p.admit(pkt, v.to); !ok {
+			return p.refuse(pkt)
+		}
+	}
+	if v.backlog == nil {
+		return v.to.to.Take(pkt, w)
+	}
+	if limit := p.limits.Load().BufAlloc; limit >= 0 && uint64(pkt.BufAlloc) > uint64(limit) {
+		pkt.BufAlloc = uint32(limit)
+	}
+	v.backlog.take(pkt, known)
+	return int(pkt.Len), true
+}
+
+// admit follows connections: where one may be opened, answered, and has ended. Of
+// an RST, known tells whether there was one.
+func (p *port) admit(pkt *packet.Packet, to *port) (known, ok bool) {
 	switch {
-	case dst == nil:
-		p.unreachable.Add(1)
-	case !allowed(p, dst):
-		p.denied.Add(1)
-	default:
-		return dst.to.Take(pkt, w)
+	case pkt.Type == packet.TypeDatagram:
+		return true, p.permits(pkt, to)
+	case pkt.Op == packet.OpRequest:
+		if !p.permits(pkt, to) {
+			return false, false
+		}
+		if !p.flows.request(outbound(&pkt.Header), p.limits.Load()) {
+			p.counters.limited.Add(1)
+			return false, false
+		}
+	case pkt.Op == packet.OpResponse:
+		if !to.flows.answer(inbound(&pkt.Header)) {
+			p.counters.unsolicited.Add(1)
+			return false, false
+		}
+	case pkt.Op == packet.OpReset:
+		opened := p.flows.end(outbound(&pkt.Header))
+		return to.flows.end(inbound(&pkt.Header)) || opened, true
 	}
+	return true, true
+}
+
+// permits asks the policy's rules about a connection, or a datagram.
+func (p *port) permits(pkt *packet.Packet, to *port) bool {
+	if p.sw.policy.Load().allows(p.member(), to.member(), pkt.DstPort) {
+		return true
+	}
+	p.counters.denied.Add(1)
+	return false
+}
+
+// refuse answers a packet that goes no further.
+func (p *port) refuse(pkt *packet.Packet) (int, bool) {
 	if h, ok := pkt.Refusal(); ok {
 		p.to.Take(&packet.Packet{Header: h}, nil)
 	}
 	return int(pkt.Len), true
 }
 
-// allowed is the policy: everyone and the host.
-func allowed(src, dst *port) bool {
-	return src.cid == vsock.CIDHost || dst.cid == vsock.CIDHost
+// wayTo gives the way to a CID, nil if there is none.
+func (p *port) wayTo(cid uint64) *way {
+	if cid>>32 != 0 {
+		return nil
+	}
+	if v := (*p.ways.Load())[uint32(cid)]; v != nil {
+		return v
+	}
+	if (*p.sw.routes.Load())[uint32(cid)] == nil {
+		return nil // without a lock, whatever a guest tries
+	}
+	return p.learn(uint32(cid))
+}
+
+// learn finds out about a CID, and keeps it.
+func (p *port) learn(cid uint32) *way {
+	p.sw.mu.Lock()
+	defer p.sw.mu.Unlock()
+	to := (*p.sw.routes.Load())[cid]
+	if to == nil {
+		return nil
+	}
+	v := &way{to: to, open: to != p && p.sw.policy.Load().mayTalk(p.member(), to.member())}
+	if v.open && p.gone == nil && to.gone == nil {
+		v.backlog = p.backlogTo(to)
+	}
+	ways := maps.Clone(*p.ways.Load())
+	ways[cid] = v
+	p.ways.Store(&ways)
+	return v
+}
+
+// forgetWay needs Switch.mu. It has the way to a CID be found anew.
+func (p *port) forgetWay(cid uint32) {
+	if old := *p.ways.Load(); old[cid] != nil {
+		ways := maps.Clone(old)
+		delete(ways, cid)
+		p.ways.Store(&ways)
+	}
+}
+
+// forgetWays needs Switch.mu. It has all ways be found anew.
+func (p *port) forgetWays() { p.ways.Store(&map[uint32]*way{}) }
+
+func (p *port) backlogTo(to *port) *backlog {
+	p.backlogMu.Lock()
+	defer p.backlogMu.Unlock()
+	b := p.backlogs[to]
+	if b == nil {
+		if p.backlogs == nil {
+			p.backlogs = make(map[*port]*backlog)
+		}
+		b = &backlog{from: p, to: to}
+		p.backlogs[to] = b
+	}
+	return b
+}
+
+// dropBacklogTo drops what waits for a port that has gone.
+func (p *port) dropBacklogTo(to *port) {
+	p.backlogMu.Lock()
+	defer p.backlogMu.Unlock()
+	if b := p.backlogs[to]; b != nil {
+		b.clear()
+		delete(p.backlogs, to)
+	}
+}
+
+// leave ends the connections of a port whose context has gone, for good or for now.
+func (p *port) leave() { p.leaveAs(p.cid.Load()) }
+
+// leaveAs ends those that were made under a CID.
+func (p *port) leaveAs(cid uint32) {
+	opened := make(map[uint32][]flow)
+	for _, k := range p.flows.endAll(func(flow) bool { return true }) {
+		opened[k.remote] = append(opened[k.remote], k)
+	}
+	for _, q := range *p.sw.routes.Load() {
+		if q == p {
+			continue
+		}
+		accepted := q.flows.endAll(func(k flow) bool { return k.remote == cid })
+		if q.gone != nil {
+			q.gone(cid)
+			continue
+		}
+		q.dropBacklogTo(p)
+		p.resetAll(cid, q, opened[q.cid.Load()], accepted)
+	}
+}
+
+// resetAll tells a guest that its connections with p, under a CID, have ended: those
+// that p opened, and those that it opened itself.
+func (p *port) resetAll(cid uint32, q *port, opened, accepted []flow) {
+	if len(opened)+len(accepted) == 0 {
+		return
+	}
+	h := packet.Header{
+		SrcCID: uint64(cid), DstCID: uint64(q.cid.Load()),
+		Type: packet.TypeStream, Op: packet.OpReset,
+	}
+	b := p.backlogTo(q)
+	for _, k := range opened {
+		h.SrcPort, h.DstPort = k.port, k.to
+		b.reset(h)
+	}
+	for _, k := range accepted {
+		h.SrcPort, h.DstPort = k.to, k.port
+		b.reset(h)
+	}
 }

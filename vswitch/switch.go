@@ -1,18 +1,18 @@
 // Package vswitch is a virtio-vsock switch in user space: it joins everything
 // that has a CID, without a kernel module and without root.
 //
-// A [Switch] has the host's context, CID 2, any number of further contexts in
-// the same program, and guests: virtual machines of QEMU, User Mode Linux and
-// others, which plug in over vhost-user.
+// A [Switch] has the host's context, CID 2, and any number of others: guests, which
+// are virtual machines of QEMU, User Mode Linux and others that plug in over
+// vhost-user; processes, which attach the same way; and contexts in this program.
 //
 //	sw := vswitch.New(vswitch.Config{})
 //	defer sw.Close()
 //	guest, err := sw.AddGuest(vswitch.GuestConfig{CID: 3, Socket: "/run/vm3.sock"})
 //	ln, err := vsock.Listen(ctx, sw.Host(), vsock.Addr{CID: vsock.CIDAny, Port: 1024})
 //
-// Guests and contexts reach the host and are reached from it, but not one
-// another. A connection to a CID that is not there, or that may not be reached,
-// is refused at once.
+// All of them reach the host and are reached from it, and one another if they have
+// a group in common; rules of the [Policy] say otherwise. A connection to a CID that
+// is not there, or that may not be reached, is refused at once.
 package vswitch
 
 import (
@@ -20,13 +20,14 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
 	"vsockets.dev/vsock"
 )
 
-// MaxContexts is the most contexts, guests included, that a switch joins.
+// MaxContexts is the most contexts that a switch joins.
 const MaxContexts = 4096
 
 // ErrClosed is what a closed switch says.
@@ -37,17 +38,23 @@ type Config struct {
 	// Log gets what happens to guests: sessions begun, ended and broken off.
 	// Default: nothing is logged.
 	Log *slog.Logger
+
+	// Policy says who may connect to whom. Default: guests and the host, and the
+	// members of a group.
+	Policy Policy
 }
 
 // Switch joins contexts. Use New to make one.
 type Switch struct {
-	log  *slog.Logger
-	host *Context
+	log    *slog.Logger
+	host   *Context
+	policy atomic.Pointer[Policy]
 
 	// routes is replaced, never changed, so that a packet finds its way without a lock.
 	routes atomic.Pointer[map[uint32]*port]
 
-	mu     sync.Mutex // changes of routes
+	mu     sync.Mutex // changes of routes, policy and groups
+	pools  []*Attach  // replaced, never changed
 	closed bool
 }
 
@@ -57,14 +64,27 @@ func New(c Config) *Switch {
 	if sw.log == nil {
 		sw.log = slog.New(slog.DiscardHandler)
 	}
-	sw.routes.Store(&map[uint32]*port{})
-	sw.host = sw.newContext(ContextConfig{CID: vsock.CIDHost})
+	sw.policy.Store(c.Policy.clone())
+	sw.host = sw.newHost()
 	sw.routes.Store(&map[uint32]*port{vsock.CIDHost: sw.host.port})
 	return sw
 }
 
 // Host is the host's context, CID 2.
 func (sw *Switch) Host() *Context { return sw.host }
+
+// SetPolicy changes who may connect to whom.
+func (sw *Switch) SetPolicy(p Policy) {
+	sw.mu.Lock()
+	defer sw.mu.Unlock()
+	sw.policy.Store(p.clone())
+	sw.forgetWays()
+}
+
+// Policy tells who may connect to whom.
+func (sw *Switch) Policy() Policy { return *sw.policy.Load().clone() }
+
+func (p *Policy) clone() *Policy { return &Policy{Rules: slices.Clone(p.Rules)} }
 
 // Close removes all guests and contexts. Their connections are reset.
 func (sw *Switch) Close() error {
@@ -75,9 +95,13 @@ func (sw *Switch) Close() error {
 	}
 	sw.closed = true
 	ports := *sw.routes.Load()
+	pools := sw.pools
 	sw.mu.Unlock()
 
 	var errs []error
+	for _, a := range pools {
+		errs = append(errs, a.Close())
+	}
 	for _, p := range ports {
 		if p.owner != sw.host {
 			errs = append(errs, p.owner.Close())
@@ -97,22 +121,25 @@ func checkCID(cid uint32) error {
 
 // plug enters a port into the routes.
 func (sw *Switch) plug(p *port) error {
-	if err := checkCID(p.cid); err != nil {
-		return err
-	}
 	sw.mu.Lock()
 	defer sw.mu.Unlock()
+	return sw.plugAs(p, p.cid.Load())
+}
+
+// plugAs needs mu.
+func (sw *Switch) plugAs(p *port, cid uint32) error {
+	if err := sw.canHave(cid); err != nil {
+		return err
+	}
 	old := *sw.routes.Load()
 	switch {
 	case sw.closed:
 		return ErrClosed
-	case old[p.cid] != nil:
-		return fmt.Errorf("vswitch: CID %d is in use by %s; remove that first or choose another", p.cid, old[p.cid].owner)
 	case len(old) >= MaxContexts:
 		return fmt.Errorf("vswitch: %d contexts are joined, which is the limit", len(old))
 	}
 	routes := maps.Clone(old)
-	routes[p.cid] = p
+	routes[cid] = p
 	sw.routes.Store(&routes)
 	return nil
 }
@@ -120,20 +147,58 @@ func (sw *Switch) plug(p *port) error {
 // unplug takes a port out of the routes, and ends what others had with it.
 func (sw *Switch) unplug(p *port) {
 	sw.mu.Lock()
-	if old := *sw.routes.Load(); old[p.cid] == p {
+	cid := p.cid.Load()
+	if old := *sw.routes.Load(); old[cid] == p {
 		routes := maps.Clone(old)
-		delete(routes, p.cid)
+		delete(routes, cid)
 		sw.routes.Store(&routes)
+		for _, q := range routes {
+			q.forgetWay(cid)
+		}
 	}
 	sw.mu.Unlock()
-	sw.peerGone(p.cid)
+	p.leave()
+	if b := p.bucket.Load(); b != nil {
+		b.stop()
+	}
 }
 
-// peerGone resets all connections with a context.
-func (sw *Switch) peerGone(cid uint32) {
+// move gives a port another CID. Its connections end.
+func (sw *Switch) move(p *port, cid uint32) error {
+	sw.mu.Lock()
+	old := p.cid.Load()
+	if old == cid {
+		sw.mu.Unlock()
+		return nil
+	}
+	if err := sw.plugAs(p, cid); err != nil {
+		sw.mu.Unlock()
+		return err
+	}
+	routes := maps.Clone(*sw.routes.Load())
+	delete(routes, old)
+	sw.routes.Store(&routes)
+	p.cid.Store(cid)
+	sw.forgetWays()
+	sw.mu.Unlock()
+	p.leaveAs(old)
+	return nil
+}
+
+// canHave says why a context cannot have a CID.
+func (sw *Switch) canHave(cid uint32) error {
+	if err := checkCID(cid); err != nil {
+		return err
+	}
+	if p := (*sw.routes.Load())[cid]; p != nil {
+		return fmt.Errorf("vswitch: CID %d is in use by %s; remove that first or choose another", cid, p.owner)
+	}
+	return nil
+}
+
+// forgetWays needs mu. It has all ways be found anew.
+func (sw *Switch) forgetWays() {
 	for _, p := range *sw.routes.Load() {
-		if c, ok := p.owner.(*Context); ok {
-			c.stack.PeerGone(cid)
-		}
+		p.forgetWays()
 	}
 }

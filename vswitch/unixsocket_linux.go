@@ -21,9 +21,17 @@ type unixSocket struct {
 	made os.FileInfo
 }
 
-// listenUnix makes a socket that only this user may connect to. A socket that a
-// former process left behind is replaced, anything else is not touched.
-func listenUnix(path string) (*unixSocket, error) {
+// accessMode is who may connect to a socket, as permissions of its file.
+type accessMode = fs.FileMode
+
+const (
+	ownOnly  accessMode = 0o600
+	everyone accessMode = 0o666
+)
+
+// listenUnix makes a socket. One that a former process left behind is replaced,
+// anything else is not touched.
+func listenUnix(path string, mode accessMode) (*unixSocket, error) {
 	switch {
 	case path == "":
 		return nil, errors.New("no socket path is given")
@@ -44,7 +52,7 @@ func listenUnix(path string) (*unixSocket, error) {
 		return nil, fmt.Errorf("socket %s: %w", path, err)
 	}
 	l.SetUnlinkOnClose(false)
-	info, err := publish(temp, path)
+	info, err := publish(temp, path, mode)
 	if err != nil {
 		_ = l.Close()
 		_ = os.Remove(temp)
@@ -53,8 +61,8 @@ func listenUnix(path string) (*unixSocket, error) {
 	return &unixSocket{UnixListener: l, path: path, made: info}, nil
 }
 
-func publish(temp, path string) (os.FileInfo, error) {
-	if err := os.Chmod(temp, 0o600); err != nil {
+func publish(temp, path string, mode accessMode) (os.FileInfo, error) {
+	if err := os.Chmod(temp, mode); err != nil {
 		return nil, err
 	}
 	info, err := os.Lstat(temp)

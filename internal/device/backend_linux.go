@@ -34,7 +34,7 @@ func (d *Device) Config() []byte {
 // SetMemory replaces the guest's memory. Queues that run go on where they are.
 func (d *Device) SetMemory(mem *guestmem.Memory) error {
 	d.mem = mem
-	for _, q := range []*queue{&d.rx, &d.tx} {
+	for _, q := range []*queue{&d.rx, &d.tx, &d.events} {
 		if err := q.move(mem); err != nil {
 			return fmt.Errorf("device: queue after the change of memory: %w", err)
 		}
@@ -50,7 +50,8 @@ func (d *Device) StartQueue(i int, c vhostuser.QueueConfig) error {
 		err = d.rx.start(d.mem, c, d.features.Load(), d.rxLoop)
 	case txQueue:
 		err = d.tx.start(d.mem, c, d.features.Load(), d.txLoop)
-	case eventQueue: // the device has no events to tell
+	case eventQueue:
+		err = d.events.start(d.mem, c, d.features.Load(), d.eventLoop)
 	}
 	if err != nil {
 		return fmt.Errorf("device: queue %d: %w", i, err)
@@ -68,6 +69,8 @@ func (d *Device) EnableQueue(i int, on bool) error {
 		if d.tx.enable(on); on {
 			go d.resumeTX()
 		}
+	case eventQueue:
+		d.events.enable(on)
 	}
 	if !on && i != eventQueue {
 		d.leave()
@@ -77,7 +80,7 @@ func (d *Device) EnableQueue(i int, on bool) error {
 
 // SetCall changes the doorbell that a queue rings.
 func (d *Device) SetCall(i int, call *eventfd.Event) error {
-	for n, q := range map[int]*queue{rxQueue: &d.rx, txQueue: &d.tx} {
+	for n, q := range map[int]*queue{rxQueue: &d.rx, txQueue: &d.tx, eventQueue: &d.events} {
 		if n == i {
 			q.mu.Lock()
 			q.call = call
@@ -95,7 +98,7 @@ func (d *Device) StopQueue(i int) (base uint16, err error) {
 	case txQueue:
 		base = d.tx.stop()
 	case eventQueue:
-		return 0, nil
+		return d.stopEvents(), nil
 	}
 	d.leave()
 	return base, nil

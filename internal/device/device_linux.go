@@ -38,12 +38,16 @@ type Device struct {
 	down func()      // the guest stopped taking part
 	fail func(error) // the guest broke a ring: its session must end
 
-	rx, tx queue
+	rx, tx, events queue
+
+	resetDue bool // the guest must hear of a transport reset; under events.mu
 
 	mem      *guestmem.Memory // of the session's goroutine
 	features atomic.Uint64    // those that the driver took
 
 	txPacket packet.Packet // under tx.mu
+	heldBack bool          // Out refused a packet and has not called waker yet; under tx.mu
+	waker    packet.Waker  // a txWaker, made once
 	resting  atomic.Bool   // TX rests until there is room for replies
 
 	// Under rx.mu.
@@ -59,7 +63,8 @@ type Device struct {
 type Config struct {
 	CID uint32
 
-	// Out takes what the guest sends.
+	// Out takes what the guest sends. It refuses a packet as a whole or not at all,
+	// and calls the Waker from another goroutine than the one that it refuses.
 	Out packet.Sink
 
 	// Down is called when the guest stops: its connections are over.
@@ -72,6 +77,7 @@ type Config struct {
 // New makes the device of a guest that is not there yet.
 func New(c Config) *Device {
 	d := &Device{out: c.Out, down: c.Down, fail: c.Fail}
+	d.waker = txWaker{d}
 	d.cid.Store(c.CID)
 	return d
 }

@@ -23,13 +23,24 @@ func (d *Device) txReady() (ready bool) {
 	q := &d.tx
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.running() || d.restTX() {
+	if !q.running() || d.heldBack || d.restTX() {
 		return false
 	}
 	var err error
 	defer func() { d.check(q, err) }()
 	defer q.mem.Catch(guestmem.Arm(), &err)
 	return q.ring.HasAvail() || q.ring.EnableNotify()
+}
+
+// txWaker takes up TX when Out, which refused a packet, has room for it.
+type txWaker struct{ d *Device }
+
+// Wake implements packet.Waker.
+func (w txWaker) Wake() {
+	w.d.tx.mu.Lock()
+	w.d.heldBack = false
+	w.d.tx.mu.Unlock()
+	w.d.resumeTX()
 }
 
 // restTX says whether TX must rest for want of room for replies. Whoever makes
@@ -77,12 +88,16 @@ func (d *Device) sendBatch() (more bool) {
 	defer q.mem.Catch(guestmem.Arm(), &err)
 	q.ring.DisableNotify()
 	n := 0
-	for ; n < txBatch && d.replies.room(); n++ {
+	for ; n < txBatch && !d.heldBack && d.replies.room(); n++ {
 		var ok bool
 		if ok, err = q.ring.Pop(&q.chain); !ok {
 			break
 		}
-		d.send(&q.chain)
+		if !d.send(&q.chain) {
+			d.heldBack = true
+			q.ring.Unpop()
+			break
+		}
 		q.ring.Push(q.chain.Head, 0)
 	}
 	// Even if n is 0: Pop may have come by bad chains, which go back too.
@@ -92,27 +107,28 @@ func (d *Device) sendBatch() (more bool) {
 	return n == txBatch
 }
 
-// send passes one packet on. The header is read once, into our memory; the
-// payload stays in the guest's.
-func (d *Device) send(c *virtqueue.Chain) {
+// send passes one packet on, and says whether Out took it. The header is read once,
+// into our memory; the payload stays in the guest's.
+func (d *Device) send(c *virtqueue.Chain) bool {
 	var hdr [packet.HeaderSize]byte
 	payload, ok := cut(hdr[:], c.Readable)
 	if !ok {
 		d.badPackets.Add(1)
-		return
+		return true
 	}
 	p := &d.txPacket
 	p.Payload = nil // a fault may have left the one before
 	p.Decode(&hdr)
 	if p.Len > packet.MaxPayload || int(p.Len) > c.ReadLen-packet.HeaderSize {
 		d.badPackets.Add(1)
-		return
+		return true
 	}
 	if p.Len > 0 {
 		p.Payload = trim(payload, int(p.Len))
 	}
-	d.out.Take(p, nil)
+	_, ok = d.out.Take(p, d.waker)
 	p.Payload = nil
+	return ok
 }
 
 // check ends the session of a guest whose ring cannot be used any more.

@@ -151,9 +151,17 @@ func (s *Socket) Accept() (vsock.Socket, vsock.Addr, error) {
 	if err != nil {
 		return nil, vsock.Addr{}, err
 	}
-	a := &Socket{st: s.st, typ: s.typ, opt: c.opt, bound: true, local: c.flow.local}
-	a.conn.Store(c)
-	return a, c.flow.remote, nil
+	return c.socket(), c.flow.remote, nil
+}
+
+// socket makes the socket of a connection that was accepted.
+func (c *conn) socket() *Socket {
+	s := &Socket{st: c.st, typ: vsock.Stream, opt: c.opt, bound: true, local: c.flow.local}
+	if c.typ == packet.TypeSeqpacket {
+		s.typ = vsock.Seqpacket
+	}
+	s.conn.Store(c)
+	return s
 }
 
 // Connect implements vsock.Socket.

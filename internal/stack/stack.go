@@ -36,6 +36,11 @@ type Config struct {
 	// Unprivileged forbids ports below vsock.FirstUnprivilegedPort: binding one
 	// is EACCES, as it is in a guest for a program without CAP_NET_BIND_SERVICE.
 	Unprivileged bool
+
+	// Unclaimed, if there is one, is asked for each connection to a port where nobody
+	// listens. It must not block: it says whether it takes the connection, and does
+	// what it takes later.
+	Unclaimed func(*Offer) bool
 }
 
 // Stack is the vSockets stack of one context. It implements vsock.Stack.
@@ -43,6 +48,7 @@ type Stack struct {
 	cid          uint32
 	out          packet.Sink
 	unprivileged bool
+	unclaimed    func(*Offer) bool
 
 	mu        sync.RWMutex
 	conns     map[flow]*conn
@@ -59,7 +65,7 @@ type flow struct {
 // New makes the stack of a context.
 func New(c Config) *Stack {
 	return &Stack{
-		cid: c.CID, out: c.Out, unprivileged: c.Unprivileged,
+		cid: c.CID, out: c.Out, unprivileged: c.Unprivileged, unclaimed: c.Unclaimed,
 		conns: make(map[flow]*conn), ports: newPorts(), datagrams: newPorts(),
 	}
 }
@@ -109,6 +115,13 @@ func (st *Stack) Close() error {
 // PeerGone ends all connections with a context that is there no more.
 func (st *Stack) PeerGone(cid uint32) {
 	for _, c := range st.matching(func(c *conn) bool { return c.flow.remote.CID == cid }) {
+		c.peerGone()
+	}
+}
+
+// Disconnect ends all connections, as PeerGone does: the way out has ended.
+func (st *Stack) Disconnect() {
+	for _, c := range st.matching(func(*conn) bool { return true }) {
 		c.peerGone()
 	}
 }
@@ -183,7 +196,9 @@ func (st *Stack) refuse(p *packet.Packet) {
 func (st *Stack) request(p *packet.Packet, f flow) {
 	c, l := st.admit(p, f)
 	if c == nil {
-		st.refuse(p)
+		if !st.offer(p, f) {
+			st.refuse(p)
+		}
 		return
 	}
 	// The response goes first: data that an accepter sends must come after it.
@@ -201,14 +216,20 @@ func (st *Stack) admit(p *packet.Packet, f flow) (*conn, *listener) {
 	if l == nil || st.conns[f] != nil || len(st.conns) >= MaxConns || !l.serves(f.local.CID, p.Type) || !l.reserve() {
 		return nil, nil
 	}
-	c := newConn(st, f, p.Type, l.opt)
+	c := st.accept(p, f, l.opt)
+	c.pending.Store(sendResponse)
+	return c, l
+}
+
+// accept needs mu. It makes the connection that p asks for.
+func (st *Stack) accept(p *packet.Packet, f flow, opt options) *conn {
+	c := newConn(st, f, p.Type, opt)
 	c.agree(p.BufAlloc)
 	c.state, c.up = established, true
 	c.credit(&p.Header)
-	c.pending.Store(sendResponse)
 	st.conns[f] = c
 	st.ports.hold(f.local.Port)
-	return c, l
+	return c
 }
 
 // remove forgets a connection. Its port is free again when nothing else holds it.

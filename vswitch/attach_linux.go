@@ -1,0 +1,187 @@
+package vswitch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Attach is a socket at which processes join the switch: each front-end that
+// connects is a context of its own, for as long as it stays. vsockets.Open connects
+// to it.
+type Attach struct {
+	sw     *Switch
+	config AttachConfig
+	socket listener
+	next   uint32 // where the search for a free CID begins; of the accepting goroutine
+
+	closed   atomic.Bool
+	stop     context.CancelFunc
+	sessions sync.WaitGroup
+}
+
+// errFull says that the CIDs of an Attach are all in use.
+var errFull = errors.New("all CIDs are in use")
+
+// AddAttach opens a socket for processes. Close takes it away, and all that joined by it.
+func (sw *Switch) AddAttach(c AttachConfig) (*Attach, error) {
+	if c.First == 0 && c.Last == 0 {
+		c.First, c.Last = DefaultAttachFirst, DefaultAttachLast
+	}
+	err := errors.Join(checkCID(c.First), checkCID(c.Last), c.Limits.check())
+	if err == nil {
+		_, err = sortedGroups(c.Groups)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if c.First > c.Last {
+		return nil, fmt.Errorf("vswitch: attach socket %s: CIDs from %d to %d are none", c.Socket, c.First, c.Last)
+	}
+	mode := ownOnly
+	if c.Users != nil {
+		mode = everyone
+	}
+	a := &Attach{sw: sw, config: c, next: c.First}
+	if a.socket, err = listen(c.Socket, c.Listener, mode); err != nil {
+		return nil, fmt.Errorf("vswitch: attach socket: %w", err)
+	}
+	if err := sw.addPool(a); err != nil {
+		_ = a.socket.Close()
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	a.stop = stop
+	a.sessions.Go(func() { a.serve(ctx) })
+	return a, nil
+}
+
+func (sw *Switch) addPool(a *Attach) error {
+	sw.mu.Lock()
+	defer sw.mu.Unlock()
+	if sw.closed {
+		return ErrClosed
+	}
+	sw.pools = append(slices.Clone(sw.pools), a)
+	return nil
+}
+
+func (sw *Switch) removePool(a *Attach) {
+	sw.mu.Lock()
+	defer sw.mu.Unlock()
+	if i := slices.Index(sw.pools, a); i >= 0 {
+		sw.pools = slices.Delete(slices.Clone(sw.pools), i, i+1)
+	}
+}
+
+// Close ends all sessions and removes the socket.
+func (a *Attach) Close() error {
+	if !a.closed.CompareAndSwap(false, true) {
+		return fmt.Errorf("vswitch: %s is closed already", a)
+	}
+	a.sw.removePool(a)
+	a.stop()
+	err := a.socket.Close()
+	a.sessions.Wait()
+	return err
+}
+
+// acceptPause is how long no front-end is accepted after one could not be, for
+// want of descriptors: others may give some back.
+const acceptPause = 100 * time.Millisecond
+
+func (a *Attach) serve(ctx context.Context) {
+	for {
+		conn, err := a.socket.AcceptUnix()
+		switch {
+		case err == nil:
+			a.admit(ctx, conn)
+		case errors.Is(err, net.ErrClosed), ctx.Err() != nil:
+			return
+		default:
+			a.sw.log.Warn("a process cannot attach", "socket", a.config.Socket, "reason", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(acceptPause):
+			}
+		}
+	}
+}
+
+// admit makes a context of a process that connects, if it may.
+func (a *Attach) admit(ctx context.Context, conn *net.UnixConn) {
+	p, err := a.join(conn)
+	if err != nil {
+		a.sw.log.Warn("a process may not attach", "socket", a.config.Socket, "reason", err)
+		_ = conn.Close()
+		return
+	}
+	a.sessions.Go(func() {
+		defer close(p.done)
+		p.serve(ctx, conn)
+		a.sw.unplug(p.port)
+	})
+}
+
+// attached is the context of a process.
+type attached struct {
+	*machine
+	pool *Attach
+	done chan struct{} // closed when it has left
+}
+
+func (a *Attach) join(conn *net.UnixConn) (*attached, error) {
+	if a.config.Users != nil {
+		switch peer := credentials(conn); {
+		case peer == nil:
+			return nil, errors.New("whose process it is cannot be told")
+		case !slices.Contains(a.config.Users, peer.Uid):
+			return nil, fmt.Errorf("process %d is of user %d, who is not among those that may", peer.Pid, peer.Uid)
+		}
+	}
+	cid, err := a.freeCID()
+	if err != nil {
+		return nil, err
+	}
+	p := &attached{pool: a, done: make(chan struct{})}
+	if p.machine, err = a.sw.newMachine(cid, a.config.Groups, a.config.Limits, p); err != nil {
+		return nil, err
+	}
+	return p, a.sw.plug(p.port)
+}
+
+// freeCID gives the next free CID. Those that became free last are given again last.
+func (a *Attach) freeCID() (uint32, error) {
+	routes := *a.sw.routes.Load()
+	for n := uint64(a.config.Last) - uint64(a.config.First) + 1; n > 0; n-- {
+		cid := a.next
+		if a.next++; a.next > a.config.Last {
+			a.next = a.config.First
+		}
+		if routes[cid] == nil {
+			return cid, nil
+		}
+	}
+	return 0, fmt.Errorf("%w, from %d to %d", errFull, a.config.First, a.config.Last)
+}
+
+func (p *attached) String() string {
+	return describe(KindAttached, p.port.cid.Load(), p.pool.config.Socket)
+}
+
+func (p *attached) info(i *Info) {
+	p.machine.info(i)
+	i.Kind, i.Socket = KindAttached, p.pool.config.Socket
+}
+
+// Close ends the session of the process, and waits for that.
+func (p *attached) Close() error {
+	p.end(net.ErrClosed)
+	<-p.done
+	return nil
+}
