@@ -25,14 +25,25 @@ func init() {
 		a, b := member(t, sw), member(t, sw)
 		return vsocktest.Pair{A: end(t, a), B: end(t, b)}
 	})
-	conformers["guest"] = func(t *testing.T) func(*testing.T) vsocktest.Pair { return inGuest(t) }
+	conformers["guest"] = func(t *testing.T) func(*testing.T) vsocktest.Pair {
+		sw := newSwitch(t)
+		return withKernel(towardsKernel(end(t, sw.Host())), inGuest(t, sw, 3))
+	}
 	conformers["guest-reverse"] = func(t *testing.T) func(*testing.T) vsocktest.Pair {
-		pair := inGuest(t)
-		return func(t *testing.T) vsocktest.Pair {
-			p := pair(t)
-			p.A.Traits = vsocktest.Traits{} // it takes what the guest proposes
-			return vsocktest.Pair{A: p.B, B: p.A}
-		}
+		sw := newSwitch(t)
+		return withKernel(inGuest(t, sw, 3), end(t, sw.Host())) // which takes what the guest proposes
+	}
+	conformers["guest-guest"] = func(t *testing.T) func(*testing.T) vsocktest.Pair {
+		sw := newSwitch(t)
+		return withKernel(inGuest(t, sw, 3), inGuest(t, sw, 4))
+	}
+	conformers["attached-guest"] = func(t *testing.T) func(*testing.T) vsocktest.Pair {
+		sw := newSwitch(t)
+		return withKernel(towardsKernel(end(t, member(t, sw))), inGuest(t, sw, 3))
+	}
+	conformers["guest-attached"] = func(t *testing.T) func(*testing.T) vsocktest.Pair {
+		sw := newSwitch(t)
+		return withKernel(inGuest(t, sw, 3), end(t, member(t, sw)))
 	}
 }
 
@@ -65,20 +76,26 @@ func member(t *testing.T, sw *vswitch.Switch) *attach.Stack {
 	return s
 }
 
-// inGuest is the host and the kernel of a real guest, whose sockets the guest's
-// agent uses as it is told over the guest's control line.
-func inGuest(t *testing.T) func(*testing.T) vsocktest.Pair {
+// inGuest is the kernel of a real guest in the group, whose sockets the guest's agent
+// uses as it is told over the guest's control line.
+func inGuest(t *testing.T, sw *vswitch.Switch, cid uint32) vsocktest.End {
 	t.Helper()
-	sw, guest := vswitch.NewBed(t)
-	remote := guestpeer.NewRemote(t.Context(), guest)
+	guest := vswitch.NewGuest(t, sw, cid, group)
 	kernel := vsocktest.Linux61()
 	kernel.LoopbackFromLocal = true // its own CID is not its loopback's
-	return func(t *testing.T) vsocktest.Pair {
-		host := end(t, sw.Host())
-		// Towards a kernel that does not negotiate, nor has datagrams.
-		host.Traits = vsocktest.Traits{NoNegotiation: true}
-		return vsocktest.Pair{A: host, B: vsocktest.End{Stack: remote, CID: guest.CID(), Traits: kernel}}
-	}
+	return vsocktest.End{Stack: guestpeer.NewRemote(t.Context(), guest), CID: guest.CID(), Traits: kernel}
+}
+
+// towardsKernel is an end that connects to a kernel, which does not negotiate, nor
+// has datagrams.
+func towardsKernel(e vsocktest.End) vsocktest.End {
+	e.Traits = vsocktest.Traits{NoNegotiation: true}
+	return e
+}
+
+// withKernel is a pair of which one end at least is a guest that has been booted.
+func withKernel(a, b vsocktest.End) func(*testing.T) vsocktest.Pair {
+	return func(*testing.T) vsocktest.Pair { return vsocktest.Pair{A: a, B: b} }
 }
 
 // mute is the stack of a process that has joined and never answers.

@@ -1,6 +1,7 @@
 package vswitch
 
 import (
+	"path/filepath"
 	"testing"
 
 	"vsockets.dev/internal/testguest"
@@ -11,9 +12,13 @@ import (
 // JoinSwitch is joinSwitch.
 var JoinSwitch = joinSwitch
 
-// NewBed is a switch with a real Linux guest, which has a loopback of its own.
-func NewBed(t *testing.T) (*Switch, *testguest.Guest) {
+// NewGuest joins a real Linux guest, which has a loopback of its own, to a switch.
+func NewGuest(t *testing.T, sw *Switch, cid uint32, groups ...string) *testguest.Guest {
 	t.Helper()
-	b := newBedWith(t, testguest.Config{Loopback: true})
-	return b.sw, b.guest
+	testguest.Require(t)
+	socket := filepath.Join(t.TempDir(), "s")
+	if _, err := sw.AddGuest(GuestConfig{CID: cid, Socket: socket, Groups: groups}); err != nil {
+		t.Fatal(err)
+	}
+	return bootAs(t, cid, testguest.Config{Device: socket, Loopback: true})
 }

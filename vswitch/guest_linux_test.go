@@ -65,18 +65,39 @@ func boot(t *testing.T, socket string) *testguest.Guest {
 
 func bootWith(t *testing.T, c testguest.Config) *testguest.Guest {
 	t.Helper()
-	init, err := initProgram()
-	if err != nil {
-		t.Fatal(err)
+	return bootAs(t, guestCID, c)
+}
+
+// bootAs boots a guest that must find that it has a CID.
+func bootAs(t *testing.T, cid uint32, c testguest.Config) *testguest.Guest {
+	t.Helper()
+	g := tryBoot(t, cid, c)
+	if g == nil {
+		t.FailNow()
 	}
-	c.Init, c.TimeLimit = init, guestTimeLimit
+	return g
+}
+
+// tryBoot is bootAs for any goroutine: if it fails, so does the test.
+func tryBoot(t *testing.T, cid uint32, c testguest.Config) *testguest.Guest {
+	t.Helper()
+	var err error
+	if c.Init, err = initProgram(); err != nil {
+		t.Error(err)
+		return nil
+	}
+	if c.TimeLimit == 0 {
+		c.TimeLimit = guestTimeLimit
+	}
 	g, err := testguest.Boot(t.Context(), c)
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		return nil
 	}
 	t.Cleanup(func() { _ = g.Close() })
-	if g.CID() != guestCID {
-		t.Fatalf("the guest's CID is %d, want %d", g.CID(), guestCID)
+	if g.CID() != cid {
+		t.Errorf("the guest's CID is %d, want %d", g.CID(), cid)
+		return nil
 	}
 	return g
 }

@@ -58,22 +58,11 @@ func TestQEMU(t *testing.T) {
 
 func bootQEMU(t *testing.T, m testguest.Machine, socket string) *testguest.Guest {
 	t.Helper()
-	init, err := initProgram()
-	if err != nil {
-		t.Fatal(err)
-	}
 	start := time.Now()
-	g, err := testguest.Boot(t.Context(), testguest.Config{
-		Machine: m, Init: init, Device: socket, Files: shellFiles, TimeLimit: qemuTimeLimit,
+	g := bootAs(t, guestCID, testguest.Config{
+		Machine: m, Device: socket, Files: shellFiles, TimeLimit: qemuTimeLimit,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = g.Close() })
 	t.Logf("Linux %s, booted in %v", g.Kernel(), time.Since(start))
-	if g.CID() != guestCID {
-		t.Fatalf("the guest's CID is %d, want %d", g.CID(), guestCID)
-	}
 	return g
 }
 
