@@ -292,3 +292,100 @@ func TestGuestKilled(t *testing.T) {
 		b.guest = boot(t, socket)
 	}
 }
+
+// TestGuestsPeerKilled kills a guest that another one sends to. The sender's socket
+// fails at once, and works again when the guest is back.
+func TestGuestsPeerKilled(t *testing.T) {
+	testguest.Require(t)
+	sw := New(Config{})
+	t.Cleanup(func() { _ = sw.Close() })
+	var sockets [2]string
+	var guests [2]*testguest.Guest
+	for i := range guests {
+		sockets[i] = filepath.Join(t.TempDir(), "s")
+		cid := uint32(guestCID + i)
+		if _, err := sw.AddGuest(GuestConfig{CID: cid, Socket: sockets[i], Groups: []string{"a"}}); err != nil {
+			t.Fatal(err)
+		}
+		guests[i] = bootAs(t, cid, testguest.Config{Device: sockets[i]})
+	}
+	to := call[vsock.Addr](t, guests[1], guestpeer.CmdListen, guestpeer.Listen{Port: 1024, Service: guestpeer.ServiceReceive})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- guests[0].Call(t.Context(), guestpeer.CmdSend, guestpeer.Transfer{To: to, Bytes: 1 << 40, Conns: 1}, nil)
+	}()
+	for received(sw, guestCID+1) < 1<<20 {
+		select {
+		case err := <-ended:
+			t.Fatal(err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	start := time.Now()
+	guests[1].Kill()
+	if err := <-ended; err == nil {
+		t.Error("the transfer to a dead guest succeeded")
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("an error %v after the kill", took)
+	} else {
+		t.Logf("an error %v after the kill", took)
+	}
+	if o := call[guestpeer.Outcome](t, guests[0], guestpeer.CmdDial, guestpeer.Dial{To: to}); !o.Refused {
+		t.Error("a dead guest accepts")
+	}
+	guests[1] = bootAs(t, guestCID+1, testguest.Config{Device: sockets[1]})
+	if err := verified(t.Context(), direction{"", guests[0], guests[1]}, 1<<20); err != nil {
+		t.Errorf("after it is back: %v", err)
+	}
+	for _, i := range sw.Contexts() {
+		if i.Buffered != 0 || i.Connections > 2 {
+			t.Errorf("CID %d: %d bytes wait, %d connections", i.CID, i.Buffered, i.Connections)
+		}
+	}
+}
+
+func received(sw *Switch, cid uint32) uint64 {
+	for _, i := range sw.Contexts() {
+		if i.CID == cid {
+			return i.Received.Bytes
+		}
+	}
+	return 0
+}
+
+// TestSwitchGone ends the switch in the middle of a guest's transfer.
+func TestSwitchGone(t *testing.T) {
+	b := newBed(t)
+	to := call[vsock.Addr](t, b.local, guestpeer.CmdListen, guestpeer.Listen{Port: 1024, Service: guestpeer.ServiceReceive})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- b.guest.Call(t.Context(), guestpeer.CmdSend, guestpeer.Transfer{To: to, Bytes: 1 << 40, Conns: 1}, nil)
+	}()
+	for sentBy(b.sw, guestCID) < 1<<20 {
+		select {
+		case err := <-ended:
+			t.Fatal(err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	start := time.Now()
+	if err := b.sw.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err == nil {
+		t.Error("the transfer succeeded")
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("the guest has its error %v after the end", took)
+	}
+}
+
+func sentBy(sw *Switch, cid uint32) uint64 {
+	for _, i := range sw.Contexts() {
+		if i.CID == cid {
+			return i.Sent.Bytes
+		}
+	}
+	return 0
+}

@@ -35,7 +35,17 @@ type Info struct {
 	HalfOpen    int `json:"half_open"`   // of these, not answered yet
 	Buffered    int `json:"buffered"`    // bytes that it sent and that wait for other guests
 
+	// Of guests and attached processes: what they sent, and what they were sent.
+	Sent     Traffic `json:"sent"`
+	Received Traffic `json:"received"`
+
 	Counters Counters `json:"counters"`
+}
+
+// Traffic is how much went one way.
+type Traffic struct {
+	Packets uint64 `json:"packets"`
+	Bytes   uint64 `json:"bytes"` // of payload
 }
 
 // Contexts tells of all contexts, by CID.

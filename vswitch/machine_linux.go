@@ -77,6 +77,8 @@ func (m *machine) counters() Counters {
 
 func (m *machine) info(i *Info) {
 	i.Counters = m.counters()
+	from, to := m.device.Traffic()
+	i.Sent, i.Received = Traffic(from), Traffic(to)
 	if s := m.session.Load(); s != nil {
 		i.Since = s.since
 		if s.peer != nil {

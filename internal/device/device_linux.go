@@ -57,6 +57,17 @@ type Device struct {
 
 	badPackets atomic.Uint64
 	dropped    atomic.Uint64
+
+	from Traffic // under tx.mu
+	to   Traffic // under rx.mu
+}
+
+// Traffic is how much went one way.
+type Traffic struct{ Packets, Bytes uint64 }
+
+func (t *Traffic) add(bytes int) {
+	t.Packets++
+	t.Bytes += uint64(bytes)
 }
 
 // Config is what a Device needs to know.
@@ -86,6 +97,17 @@ func New(c Config) *Device {
 // lost because nobody waits to send them again.
 func (d *Device) Counters() (malformed, dropped uint64) {
 	return d.badPackets.Load(), d.dropped.Load()
+}
+
+// Traffic tells what came from the guest, and what went to it.
+func (d *Device) Traffic() (from, to Traffic) {
+	d.tx.mu.Lock()
+	from = d.from
+	d.tx.mu.Unlock()
+	d.rx.mu.Lock()
+	to = d.to
+	d.rx.mu.Unlock()
+	return from, to
 }
 
 var (

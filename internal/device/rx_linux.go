@@ -116,6 +116,7 @@ func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
 		to.copyFrom(&from, int(h.Len))
 		q.ring.Push(q.chain.Head, packet.HeaderSize+h.Len)
 		q.held = false
+		d.to.add(int(h.Len))
 		n += int(h.Len)
 		if n == int(p.Len) {
 			return n, true, nil

@@ -126,7 +126,9 @@ func (d *Device) send(c *virtqueue.Chain) bool {
 	if p.Len > 0 {
 		p.Payload = trim(payload, int(p.Len))
 	}
-	_, ok = d.out.Take(p, d.waker)
+	if _, ok = d.out.Take(p, d.waker); ok {
+		d.from.add(int(p.Len))
+	}
 	p.Payload = nil
 	return ok
 }
