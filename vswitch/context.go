@@ -76,6 +76,12 @@ func (c *Context) Socket(t vsock.Type) (vsock.Socket, error) { return c.stack.So
 // LocalCID is the context's CID.
 func (c *Context) LocalCID() (uint32, error) { return c.port.cid.Load(), nil }
 
+// SetGroups changes the groups that the context is in.
+func (c *Context) SetGroups(groups []string) error { return c.port.changeGroups(groups) }
+
+// SetLimits changes what the context may take. What it has already it keeps.
+func (c *Context) SetLimits(l Limits) error { return c.port.setLimits(l) }
+
 // Counters counts the context's packets that were not passed on.
 func (c *Context) Counters() Counters { return c.port.counters.read() }
 

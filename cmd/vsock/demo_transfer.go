@@ -35,7 +35,7 @@ func (d *demo) fromPeer(ctx context.Context) (string, error) {
 		received <- err
 	}()
 	var o guestpeer.Outcome
-	err = d.peer.Call(ctx, guestpeer.CmdSend, guestpeer.Transfer{
+	err = d.peers[0].Call(ctx, guestpeer.CmdSend, guestpeer.Transfer{
 		To: vsock.Addr{CID: vsock.CIDHost, Port: portHostReceive}, Bytes: d.bytes, Conns: 1,
 	}, &o)
 	if err != nil {
@@ -47,7 +47,7 @@ func (d *demo) fromPeer(ctx context.Context) (string, error) {
 // toPeer has this program send, and the guest receive.
 func (d *demo) toPeer(ctx context.Context) (string, error) {
 	var to vsock.Addr
-	err := d.peer.Call(ctx, guestpeer.CmdListen, guestpeer.Listen{Port: portPeerReceive, Service: guestpeer.ServiceReceive}, &to)
+	err := d.peers[0].Call(ctx, guestpeer.CmdListen, guestpeer.Listen{Port: portPeerReceive, Service: guestpeer.ServiceReceive}, &to)
 	if err != nil {
 		return "", err
 	}
@@ -69,4 +69,24 @@ func (d *demo) toPeer(ctx context.Context) (string, error) {
 
 func (d *demo) speed(took time.Duration) string {
 	return fmt.Sprintf("%d MiB in %.2f s, %.0f MiB/s", d.bytes>>20, took.Seconds(), float64(d.bytes>>20)/took.Seconds())
+}
+
+// betweenPeers has one guest send to another, once they are in one group.
+func (d *demo) betweenPeers(ctx context.Context, from, to peer) (string, error) {
+	for _, p := range d.peers {
+		if err := p.setGroups([]string{demoGroup}); err != nil {
+			return "", err
+		}
+	}
+	var at vsock.Addr
+	err := to.Call(ctx, guestpeer.CmdListen, guestpeer.Listen{Port: vsock.PortAny, Service: guestpeer.ServiceReceive}, &at)
+	if err != nil {
+		return "", err
+	}
+	at.CID = to.cid
+	var o guestpeer.Outcome
+	if err := from.Call(ctx, guestpeer.CmdSend, guestpeer.Transfer{To: at, Bytes: d.bytes, Conns: 1}, &o); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%v -> %v, %s", o.Local, o.Remote, d.speed(o.Took)), nil
 }

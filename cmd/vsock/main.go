@@ -25,7 +25,7 @@ const (
 
 // commands is the command line.
 type commands struct {
-	Demo demoCommand `cmd:"" help:"Boot a Linux guest and show sockets between it and this program."`
+	Demo demoCommand `cmd:"" help:"Boot two Linux guests and show sockets between them and this program."`
 }
 
 func main() {

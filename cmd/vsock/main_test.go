@@ -18,7 +18,7 @@ func TestRun(t *testing.T) {
 		status         int
 		stdout, stderr string
 	}{
-		{"demonstration", []string{"demo", "--in-process", "--size", "1"}, exitOK, "All 7 steps held.", ""},
+		{"demonstration", []string{"demo", "--in-process", "--size", "1"}, exitOK, "All 10 steps held.", ""},
 		{"help", []string{"--help"}, exitOK, "demo", ""},
 		{"no command", nil, exitUsage, "", "vsock --help"},
 		{"unknown command", []string{"dmeo"}, exitUsage, "", "dmeo"},

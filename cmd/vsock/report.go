@@ -21,7 +21,7 @@ func (r *report) printf(format string, args ...any) { _, _ = fmt.Fprintf(r.out, 
 // step takes one step, and shows how it went.
 func (r *report) step(name string, f func() (string, error)) {
 	r.steps++
-	r.printf("%2d. %-62s", r.steps, name)
+	r.printf("%2d. %-72s", r.steps, name)
 	result, err := f()
 	if err != nil {
 		r.failed++
