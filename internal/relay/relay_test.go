@@ -6,11 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"testing"
-
-	"vsockets.dev/internal/leaktest"
 )
-
-func TestMain(m *testing.M) { leaktest.Main(m) }
 
 // pair gives the two ends of a Unix connection.
 func pair(t *testing.T) (a, b *net.UnixConn) {
