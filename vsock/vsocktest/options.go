@@ -66,7 +66,11 @@ var optionTests = []test{
 	}},
 	{name: "a listener's are its connections'", run: func(r *rig) {
 		_, b := r.sized(vsock.Stream, 32768)
-		r.has(b, vsock.BufferSize, 32768)
+		want := uint64(32768)
+		if r.relayed() && !r.B.Traits.NoNegotiation {
+			want = vsock.DefaultBufferSize
+		}
+		r.has(b, vsock.BufferSize, want)
 		r.has(b, vsock.BufferMaxSize, 262144)
 	}},
 	{name: "set after listen, counts from then on", run: func(r *rig) {
@@ -134,7 +138,7 @@ var optionTests = []test{
 
 func sizeBecomes(v, want uint64) func(*rig) {
 	return func(r *rig) {
-		for _, typ := range []vsock.Type{vsock.Stream, vsock.Seqpacket} {
+		for _, typ := range r.A.Traits.types() {
 			s := r.socket(r.A, typ)
 			r.set(s, vsock.BufferSize, v)
 			r.has(s, vsock.BufferSize, want)
@@ -157,6 +161,14 @@ func (r *rig) apply(s vsock.Socket, z sizes) {
 	}
 }
 
+// relayed is the size that an acceptor comes to, to which a relay proposes the default.
+func (z sizes) relayed() uint64 {
+	if p := vsock.DefaultBufferSize; p >= z.min && (z.max == 0 || p <= z.max) {
+		return p
+	}
+	return z.size
+}
+
 func (r *rig) negotiates() bool { return !r.A.Traits.NoNegotiation && !r.B.Traits.NoNegotiation }
 
 // negotiated says what size the buffers must come to have, at both ends; and at
@@ -173,8 +185,11 @@ func (r *rig) negotiated(a, b sizes, want, alone uint64) {
 	if !r.negotiates() {
 		connectorHas = a.size
 	}
-	if r.B.Traits.NoNegotiation {
+	switch {
+	case r.B.Traits.NoNegotiation:
 		acceptorHas = alone
+	case r.relayed():
+		acceptorHas = b.relayed()
 	}
 	r.has(connector, vsock.BufferSize, connectorHas)
 	r.has(acceptor, vsock.BufferSize, acceptorHas)

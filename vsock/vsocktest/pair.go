@@ -40,12 +40,22 @@ type Traits struct {
 	// Nil: it connects.
 	NoSeqpacket error
 
+	// NoSeqpacketSocket is the error of Socket(Seqpacket). Nil: it makes one. An end
+	// that has it has no tests of NoSeqpacket either.
+	NoSeqpacketSocket error
+
 	// BufferSize is the default of the option of that name. 0: 65536, the guide's.
 	BufferSize uint64
 
 	// NoNegotiation: the size of the buffers is each end's own affair, what the
 	// other end proposes is not looked at, and is never refused.
 	NoNegotiation bool
+
+	// Relayed: a relay joins the connections with the other end, which has buffers of
+	// its own, of sizes that are not told: each end negotiates with that, which
+	// proposes the defaults, and more is on its way than the other end has room for.
+	// Unsent is what the relay has not taken.
+	Relayed bool
 
 	// LateOptions: buffer sizes may be changed while connected. Else: EISCONN.
 	LateOptions bool
@@ -69,6 +79,14 @@ type Traits struct {
 
 	// ConnectAny is the error of connecting to CIDAny. Nil: EINVAL.
 	ConnectAny error
+
+	// NoBoundConnect is the error of connecting a socket that is bound. Nil: it
+	// connects from the port it is bound to.
+	NoBoundConnect error
+
+	// NoPeerPort: who accepts a connection sees the connector's CID, and PortAny for
+	// its port.
+	NoPeerPort bool
 
 	// NoReconnect is the error of connecting a socket again whose connection was
 	// refused; Shutdown of such a one succeeds. Nil: it connects, and Shutdown is
@@ -125,4 +143,20 @@ func (t *Traits) reset() (recv, send error) {
 		return errEOF, syscall.EPIPE
 	}
 	return syscall.ECONNRESET, syscall.ECONNRESET
+}
+
+// types are the types of connected sockets that the end has.
+func (t *Traits) types() []vsock.Type {
+	if t.NoSeqpacketSocket != nil {
+		return []vsock.Type{vsock.Stream}
+	}
+	return []vsock.Type{vsock.Stream, vsock.Seqpacket}
+}
+
+// seen is a connector's name as who accepts its connection sees it.
+func (t *Traits) seen(name vsock.Addr) vsock.Addr {
+	if t.NoPeerPort {
+		name.Port = vsock.PortAny
+	}
+	return name
 }

@@ -19,6 +19,9 @@ const patience = 10 * time.Second
 // soon is a deadline that a test waits out.
 const soon = 20 * time.Millisecond
 
+// settled is how long nothing moves where a relay is stuck.
+const settled = 100 * time.Millisecond
+
 // anyAddr is any CID and any port.
 var anyAddr = vsock.Addr{CID: vsock.CIDAny, Port: vsock.PortAny}
 
@@ -287,6 +290,9 @@ func (r *rig) background(f func() error) (wait func() error) {
 func (r *rig) fill(from, to vsock.Socket) (filled string) {
 	r.Helper()
 	p := pattern(4096)
+	if r.relayed() {
+		return r.fillRelayed(from, p)
+	}
 	peeked := make([]byte, 1<<20)
 	for {
 		chunk := p[len(filled)%len(p):]
@@ -305,6 +311,30 @@ func (r *rig) fill(from, to vsock.Socket) (filled string) {
 		vsock.Poll([]vsock.PollFD{{Socket: from, Events: vsock.PollOut}}, time.Millisecond)
 	}
 }
+
+// fillRelayed is fill where it is not known how much there is room for on the way,
+// nor where. It is full when nothing goes, and after some time still does not.
+func (r *rig) fillRelayed(from vsock.Socket, p string) (filled string) {
+	r.Helper()
+	for full := false; ; {
+		chunk := p[len(filled)%len(p):]
+		n, err := from.Send([]byte(chunk), vsock.MsgDontWait)
+		filled += chunk[:n]
+		switch {
+		case err == nil:
+			full = false
+		case !errors.Is(err, syscall.EAGAIN):
+			r.Fatalf("send: %v", err)
+		case full:
+			return filled
+		default:
+			full = vsock.Poll([]vsock.PollFD{{Socket: from, Events: vsock.PollOut}}, settled) == 0
+		}
+	}
+}
+
+// relayed says that there are further buffers between the ends.
+func (r *rig) relayed() bool { return r.A.Traits.Relayed || r.B.Traits.Relayed }
 
 // pattern gives n bytes, of which no two parts are alike.
 func pattern(n int) string {

@@ -1,6 +1,7 @@
 package vsocktest
 
 import (
+	"io"
 	"slices"
 	"syscall"
 	"time"
@@ -160,7 +161,7 @@ var pollTests = []test{
 		filled := r.fill(a, b)
 		r.idle(a, vsock.PollOut)
 		wait := r.background(func() error {
-			_, err := b.Read(make([]byte, len(filled)))
+			_, err := io.ReadFull(b, make([]byte, len(filled)))
 			return err
 		})
 		r.await(a, vsock.PollOut)

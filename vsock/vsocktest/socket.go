@@ -8,7 +8,7 @@ import (
 
 var socketTests = []test{
 	{name: "stream", run: func(r *rig) { r.want(typeOf(r, vsock.Stream), nil, "type") }},
-	{name: "seqpacket", run: func(r *rig) { r.want(typeOf(r, vsock.Seqpacket), nil, "type") }},
+	{name: "seqpacket", run: func(r *rig) { r.want(typeOf(r, vsock.Seqpacket), r.A.Traits.NoSeqpacketSocket, "type") }},
 	{name: "datagram", run: func(r *rig) { r.want(typeOf(r, vsock.Datagram), r.A.Traits.NoDatagrams, "type") }},
 	{name: "unknown type", run: func(r *rig) {
 		if _, err := r.A.Stack.Socket(vsock.Type(99)); err == nil {

@@ -1,0 +1,3 @@
+package hybrid
+
+func init() { tellsHangup = true }

@@ -1,0 +1,9 @@
+package hybrid
+
+import (
+	"testing"
+
+	"vsockets.dev/internal/leaktest"
+)
+
+func TestMain(m *testing.M) { leaktest.Main(m) }
