@@ -59,6 +59,17 @@ func (c *Conn) Write(p []byte) (int, error) {
 // Close ends both directions and releases the connection.
 func (c *Conn) Close() error { return c.op("close", c.s.Close()) }
 
+// SetLinger says how Close ends the connection, as that of net.TCPConn: with 0 by a
+// reset, which the peer reads as syscall.ECONNRESET; else in good order.
+// ErrNotSupported: the stack has no such reset, as Linux's own.
+func (c *Conn) SetLinger(sec int) error {
+	s, ok := c.s.(interface{ SetLinger(sec int) error })
+	if !ok {
+		return c.op("set", ErrNotSupported)
+	}
+	return c.op("set", s.SetLinger(sec))
+}
+
 // CloseRead ends the reading direction: the peer's writes fail from now on.
 func (c *Conn) CloseRead() error { return c.op("shutdown", c.s.Shutdown(ShutRead)) }
 

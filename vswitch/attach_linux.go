@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Attach is a socket at which processes join the switch: each front-end that
@@ -51,13 +50,17 @@ func (sw *Switch) AddAttach(c AttachConfig) (*Attach, error) {
 	if a.socket, err = listen(c.Socket, c.Listener, mode); err != nil {
 		return nil, fmt.Errorf("vswitch: attach socket: %w", err)
 	}
-	if err := sw.addPool(a); err != nil {
-		_ = a.socket.Close()
-		return nil, err
-	}
 	ctx, stop := context.WithCancel(context.Background())
 	a.stop = stop
-	a.sessions.Go(func() { a.serve(ctx) })
+	a.sessions.Add(1)
+	if err := sw.addPool(a); err != nil {
+		stop()
+		return nil, errors.Join(err, a.socket.Close())
+	}
+	go func() {
+		defer a.sessions.Done()
+		serveAll(ctx, a.socket, sw.log.With("socket", c.Socket), func(conn *net.UnixConn) { a.admit(ctx, conn) })
+	}()
 	return a, nil
 }
 
@@ -89,28 +92,6 @@ func (a *Attach) Close() error {
 	err := a.socket.Close()
 	a.sessions.Wait()
 	return err
-}
-
-// acceptPause is how long no front-end is accepted after one could not be, for
-// want of descriptors: others may give some back.
-const acceptPause = 100 * time.Millisecond
-
-func (a *Attach) serve(ctx context.Context) {
-	for {
-		conn, err := a.socket.AcceptUnix()
-		switch {
-		case err == nil:
-			a.admit(ctx, conn)
-		case errors.Is(err, net.ErrClosed), ctx.Err() != nil:
-			return
-		default:
-			a.sw.log.Warn("a process cannot attach", "socket", a.config.Socket, "reason", err)
-			select {
-			case <-ctx.Done():
-			case <-time.After(acceptPause):
-			}
-		}
-	}
 }
 
 // admit makes a context of a process that connects, if it may.

@@ -1,6 +1,7 @@
 package vswitch
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -13,8 +14,9 @@ import (
 // ring leads to all. What waits is what the sender has credit for, and the bytes
 // are the sender's, whose Limits.Buffered bounds them.
 //
-// A connection that would exceed that is reset at both ends. None of its later
-// packets may follow then, so the flow is noted until the receiver has its RST.
+// A connection that would exceed that is reset at both ends. The receiver's RST waits
+// behind what it was sent before, and until it has gone nothing of that connection
+// may follow.
 type backlog struct {
 	from, to *port
 
@@ -24,9 +26,9 @@ type backlog struct {
 	mu       sync.Mutex
 	queue    []*held
 	bytes    int
-	resets   map[flow]packet.Header // RST for the receiver, after the queue; by outbound
-	waiting  bool                   // the receiver refused, and will call Wake
-	draining bool                   // a goroutine is at work on the queue
+	resets   map[flow]struct{} // those with an RST in the queue; by outbound
+	waiting  bool              // the receiver refused, and will call Wake
+	draining bool              // a goroutine is at work on the queue
 }
 
 // held is a packet that waits.
@@ -34,6 +36,11 @@ type held struct {
 	packet.Packet
 	cost int
 }
+
+// maxResets is how many connections may wait for their RST, beyond which a receiver
+// that takes nothing does without that of a connection on which nothing was sent:
+// it can ask for one such after another.
+const maxResets = 1024
 
 // heldOverhead is what a packet that waits costs besides its payload.
 const heldOverhead = 256
@@ -60,32 +67,43 @@ func (b *backlog) take(p *packet.Packet, known bool) {
 	b.work()
 }
 
-// hold queues what is left of a packet, if the limits allow it.
+// hold queues what is left of a packet, if the limits and its connection allow it.
 func (b *backlog) hold(p *packet.Packet, sent int, known bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, reset := b.resets[outbound(&p.Header)]; reset {
-		return true // it comes too late
+		return p.Op != packet.OpRequest // all else comes too late
 	}
 	if p.Op == packet.OpReset && !known {
 		return true
 	}
-	k := &held{Packet: packet.Packet{Header: p.Part(sent, int(p.Len)-sent)}, cost: int(p.Len) - sent + heldOverhead}
-	if !b.charge(k.cost) {
+	n := int(p.Len) - sent
+	if !b.charge(n + heldOverhead) {
 		return false
 	}
-	if k.Len > 0 {
-		payload := make([]byte, 0, k.Len)
-		for _, s := range p.Payload {
-			skip := min(sent, len(s))
-			sent -= skip
-			payload = append(payload, s[skip:]...)
-		}
-		k.Payload = [][]byte{payload}
+	k := &held{Packet: packet.Packet{Header: p.Part(sent, n)}, cost: n + heldOverhead}
+	if n > 0 {
+		k.Payload = [][]byte{tail(p.Payload, sent, n)}
 	}
+	b.push(k)
+	return true
+}
+
+// tail copies n bytes of segments, after the first skip.
+func tail(segs [][]byte, skip, n int) []byte {
+	b := make([]byte, 0, n)
+	for _, s := range segs {
+		k := min(skip, len(s))
+		skip -= k
+		b = append(b, s[k:]...)
+	}
+	return b
+}
+
+// push needs mu.
+func (b *backlog) push(k *held) {
 	b.queue = append(b.queue, k)
 	b.busy.Store(true)
-	return true
 }
 
 // charge needs mu. It takes bytes of the sender's allowance, if there are as many.
@@ -112,34 +130,42 @@ func (b *backlog) refund(n int) {
 func (b *backlog) overflow(p *packet.Packet) {
 	b.from.counters.overflow.Add(1)
 	opened := b.from.flows.end(outbound(&p.Header))
-	if accepted := b.to.flows.end(inbound(&p.Header)); !opened && !accepted && p.Op != packet.OpReset {
-		return // of no connection
-	}
+	accepted := b.to.flows.end(inbound(&p.Header))
 	if h, ok := p.Refusal(); ok {
 		b.from.to.Take(&packet.Packet{Header: h}, nil)
 	}
-	if p.Op != packet.OpRequest { // of that the receiver has not heard
-		b.reset(p.Header)
+	switch p.Op {
+	case packet.OpRequest: // the receiver has not heard of it
+	case packet.OpResponse, packet.OpReset:
+		b.reset(p.Header, maxResets)
+	default:
+		if opened || accepted {
+			b.reset(p.Header, math.MaxInt) // as many as there are connections
+		}
 	}
 }
 
 // reset has the receiver get an RST for the connection of a packet, after all that
-// waits for it already.
-func (b *backlog) reset(h packet.Header) {
+// waits for it already; unless there are so many.
+func (b *backlog) reset(h packet.Header, limit int) {
 	h.Op, h.Len, h.Flags = packet.OpReset, 0, 0
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.resets == nil {
-		b.resets = make(map[flow]packet.Header)
+	k := outbound(&h)
+	if _, ok := b.resets[k]; ok || len(b.resets) >= limit {
+		return
 	}
-	b.resets[outbound(&h)] = h
-	b.busy.Store(true)
+	if b.resets == nil {
+		b.resets = make(map[flow]struct{})
+	}
+	b.resets[k] = struct{}{}
+	b.push(&held{Packet: packet.Packet{Header: h}})
 	b.work()
 }
 
 // work needs mu. It sees to it that what waits goes, unless the receiver will wake us.
 func (b *backlog) work() {
-	if len(b.queue)+len(b.resets) > 0 && !b.waiting && !b.draining {
+	if len(b.queue) > 0 && !b.waiting && !b.draining {
 		b.draining = true
 		go b.drain()
 	}
@@ -159,25 +185,21 @@ func (b *backlog) Wake() {
 func (b *backlog) drain() {
 	for {
 		b.mu.Lock()
-		k, rst := b.next()
-		if k == nil {
+		if len(b.queue) == 0 {
 			b.draining = false
 			b.busy.Store(false)
 			b.mu.Unlock()
 			return
 		}
-		wakes := b.wakes.Load()
+		k, wakes := b.queue[0], b.wakes.Load()
 		b.mu.Unlock()
 
 		n, ok := b.to.to.Take(&k.Packet, b)
 
 		b.mu.Lock()
-		switch {
-		case ok && rst:
-			delete(b.resets, outbound(&k.Header))
-		case ok:
+		if ok {
 			b.remove(k)
-		default:
+		} else {
 			k.advance(n)
 			if b.wakes.Load() == wakes {
 				b.waiting, b.draining = true, false
@@ -189,23 +211,16 @@ func (b *backlog) drain() {
 	}
 }
 
-// next needs mu. It gives what goes next, nil if nothing waits.
-func (b *backlog) next() (k *held, rst bool) {
-	if len(b.queue) > 0 {
-		return b.queue[0], false
-	}
-	for _, h := range b.resets {
-		return &held{Packet: packet.Packet{Header: h}}, true
-	}
-	return nil, false
-}
-
-// remove needs mu. It takes a packet out, which clear may have done before.
+// remove needs mu. It takes a packet out that has gone, unless clear was faster.
 func (b *backlog) remove(k *held) {
-	if len(b.queue) > 0 && b.queue[0] == k {
-		b.queue[0] = nil
-		b.queue = b.queue[1:]
-		b.refund(k.cost)
+	if len(b.queue) == 0 || b.queue[0] != k {
+		return
+	}
+	b.queue[0] = nil
+	b.queue = b.queue[1:]
+	b.refund(k.cost)
+	if k.Op == packet.OpReset {
+		delete(b.resets, outbound(&k.Header))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
+	"vsockets.dev/internal/packet"
 	"vsockets.dev/internal/stack"
 	"vsockets.dev/vsock"
 )
@@ -42,11 +43,24 @@ func (sw *Switch) newContext(cfg ContextConfig, offered func(*stack.Offer) bool)
 		return nil, err
 	}
 	c.port.owner = c
-	c.stack = stack.New(stack.Config{CID: cfg.CID, Out: c.port, Unprivileged: cfg.Unprivileged, Unclaimed: offered})
+	c.stack = stack.New(stack.Config{
+		CID: cfg.CID, Out: c.port, Unprivileged: cfg.Unprivileged,
+		Poller: sw.poller, Unclaimed: offered,
+	})
 	c.inbox.to = c.stack
 	c.port.to = &c.inbox
 	c.port.gone = c.stack.PeerGone
 	return c, nil
+}
+
+// poller gives where packets from a CID come in: its device, nil if it has none.
+func (sw *Switch) poller(cid uint32) packet.Poller {
+	p := (*sw.routes.Load())[cid]
+	if p == nil {
+		return nil
+	}
+	poller, _ := p.to.(packet.Poller)
+	return poller
 }
 
 // newHost makes the host's context.

@@ -2,6 +2,7 @@ package vswitch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -23,44 +24,35 @@ type Guest struct {
 	next uint32 // the CID from the next boot on; 0: the same
 }
 
-// listener is where front-ends come from: a unixSocket or a *net.UnixListener.
-type listener interface {
-	AcceptUnix() (*net.UnixConn, error)
-	Close() error
-}
-
-// AddGuest joins a guest, and listens on its socket. Close takes it out.
+// AddGuest joins a guest, and listens on its socket. Close takes it out. A front-end
+// that comes while another is there waits for it to leave: a virtual machine that
+// starts anew may be faster than the end of its former self.
 func (sw *Switch) AddGuest(c GuestConfig) (*Guest, error) {
-	if err := checkCID(c.CID); err != nil {
-		return nil, err
-	}
 	g := &Guest{config: c, done: make(chan struct{})}
 	var err error
 	if g.machine, err = sw.newMachine(c.CID, c.Groups, c.Limits, g); err != nil {
 		return nil, err
 	}
-	if err := sw.plug(g.port); err != nil {
-		return nil, err
+	if err := sw.canHave(c.CID); err != nil {
+		return nil, err // before its socket is touched
 	}
 	if g.socket, err = listen(c.Socket, c.Listener, ownOnly); err != nil {
-		sw.unplug(g.port)
 		return nil, fmt.Errorf("vswitch: guest %d: %w", c.CID, err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
+	if err := sw.plug(g.port); err != nil {
+		stop()
+		return nil, errors.Join(err, g.socket.Close())
+	}
 	go func() {
 		defer close(g.done)
-		g.serveAll(ctx)
+		serveAll(ctx, g.socket, sw.log.With("socket", c.Socket), func(conn *net.UnixConn) {
+			g.changeNext()
+			g.serve(ctx, conn)
+		})
 	}()
 	return g, nil
-}
-
-// listen makes a socket, where none is given.
-func listen(path string, given *net.UnixListener, mode accessMode) (listener, error) {
-	if given != nil {
-		return given, nil
-	}
-	return listenUnix(path, mode)
 }
 
 // SetCID gives the guest another CID. One that runs is told, where its front-end
@@ -70,7 +62,11 @@ func listen(path string, given *net.UnixListener, mode accessMode) (listener, er
 func (g *Guest) SetCID(cid uint32) (later bool, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.session.Load() != nil && !g.device.HasEvents() && cid != g.CID() {
+	if cid == g.CID() {
+		g.next = 0
+		return false, nil
+	}
+	if g.session.Load() != nil && !g.device.HasEvents() {
 		if err := g.port.sw.canHave(cid); err != nil {
 			return false, err
 		}
@@ -123,18 +119,4 @@ func (g *Guest) Close() error {
 	<-g.done
 	g.port.sw.unplug(g.port)
 	return err
-}
-
-// serveAll serves one front-end after another. One that comes while another is
-// there waits for it to leave: a virtual machine that starts anew may be faster
-// than the end of its former self.
-func (g *Guest) serveAll(ctx context.Context) {
-	for {
-		conn, err := g.socket.AcceptUnix()
-		if err != nil {
-			return
-		}
-		g.changeNext()
-		g.serve(ctx, conn)
-	}
 }

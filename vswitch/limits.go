@@ -92,7 +92,7 @@ type bucket struct {
 type tokens struct {
 	rate  float64 // a second; 0: no limit
 	burst float64
-	level float64 // below 0 is debt: what had to go at once
+	level float64
 	last  time.Time
 }
 
@@ -125,14 +125,17 @@ func (t *tokens) wait(n float64, now time.Time) time.Duration {
 	return max(time.Duration((n-t.level)/t.rate*float64(time.Second)), time.Microsecond)
 }
 
-// take says whether a packet may go now. If not, w is woken when it may. Who does
-// not wait goes at once, at the cost of those that come after.
+// take says whether a packet may go now. If not, w is woken when it may. What nobody
+// waits for is an answer that the switch gives itself, which always may.
 func (b *bucket) take(size int, w packet.Waker) bool {
+	if w == nil {
+		return true
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
 	wait := max(b.packets.wait(1, now), b.bytes.wait(float64(size), now))
-	if wait > 0 && w != nil {
+	if wait > 0 {
 		b.waiters.Add(w)
 		if b.timer == nil {
 			b.timer = time.AfterFunc(wait, b.wake)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"vsockets.dev/vsock"
 )
@@ -13,7 +14,7 @@ import (
 // Where none fits, the host may connect to everyone and everyone to the host, and
 // contexts to one another if they have a group in common. Datagrams count as
 // connections. What is connected already stays so when the policy changes, unless
-// the two may not connect to each other at all any more.
+// the two may not connect to each other at all any more: then it is reset.
 type Policy struct {
 	Rules []Rule
 }
@@ -27,10 +28,11 @@ type Policy struct {
 // (all but the host), "@group" or "*", and PORTS is a port ("22"), a range of ports
 // ("1024-2047") or "*", which is the default.
 type Rule struct {
-	Allow     bool
-	From, To  Party
-	PortFirst uint32
-	PortLast  uint32
+	Allow    bool
+	From, To Party
+
+	// PortFirst and PortLast are the ports that it is about; both 0: all.
+	PortFirst, PortLast uint32
 }
 
 // Party is a set of contexts: those with a CID in a range, or the members of a
@@ -73,8 +75,11 @@ func sortedGroups(groups []string) ([]string, error) {
 }
 
 func checkGroup(g string) error {
-	if g == "" || strings.ContainsAny(g, " \t\n@:,+=*") {
-		return fmt.Errorf("vswitch: %q is no name for a group: it is empty or has one of \" @:,+=*\" in it", g)
+	strange := func(r rune) bool {
+		return !unicode.IsGraphic(r) || unicode.IsSpace(r) || strings.ContainsRune("@:,+=*", r)
+	}
+	if g == "" || strings.ContainsFunc(g, strange) {
+		return fmt.Errorf("vswitch: %q is no name for a group: it is empty, or has a space or one of \"@:,+=*\" in it", g)
 	}
 	return nil
 }
@@ -101,11 +106,18 @@ func (s Party) has(m member) bool {
 func (p *Policy) allows(from, to member, port uint32) bool {
 	for i := range p.Rules {
 		r := &p.Rules[i]
-		if r.From.has(from) && r.To.has(to) && r.PortFirst <= port && port <= r.PortLast {
+		if r.From.has(from) && r.To.has(to) && r.about(port) {
 			return r.Allow
 		}
 	}
 	return byDefault(from, to)
+}
+
+// allPorts says whether the rule is about all ports.
+func (r *Rule) allPorts() bool { return r.PortFirst == 0 && r.PortLast == 0 }
+
+func (r *Rule) about(port uint32) bool {
+	return r.allPorts() || r.PortFirst <= port && port <= r.PortLast
 }
 
 func byDefault(from, to member) bool {
@@ -125,7 +137,7 @@ func (p *Policy) mayConnect(from, to member) bool {
 		if r.Allow {
 			return true // but for ports that rules before it deny, which is found out later
 		}
-		if r.PortFirst == 0 && r.PortLast >= vsock.PortAny-1 {
+		if r.allPorts() {
 			return false
 		}
 	}
@@ -158,9 +170,13 @@ func ParseRule(s string) (Rule, error) {
 		return r, fmt.Errorf("vswitch: rule %q: no ports after \":\"", s)
 	}
 	if ports == "" || ports == "*" {
-		r.PortLast = vsock.PortAny
-	} else if r.PortFirst, r.PortLast, err = parseRange(ports); err != nil {
+		return r, nil
+	}
+	if r.PortFirst, r.PortLast, err = parseRange(ports); err != nil {
 		return r, fmt.Errorf("vswitch: rule %q: ports %w", s, err)
+	}
+	if r.allPorts() {
+		return r, fmt.Errorf("vswitch: rule %q: port 0 cannot be named alone; it is among * and 0-1", s)
 	}
 	return r, nil
 }
@@ -208,7 +224,7 @@ func (r Rule) String() string {
 		s = "allow "
 	}
 	s += r.From.String() + " " + r.To.String()
-	if r.PortFirst != 0 || r.PortLast != vsock.PortAny {
+	if !r.allPorts() {
 		s += ":" + rangeText(r.PortFirst, r.PortLast)
 	}
 	return s

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -79,12 +80,11 @@ func (p *port) setGroups(groups []string) error {
 // changeGroups puts the context into other groups.
 func (p *port) changeGroups(groups []string) error {
 	p.sw.mu.Lock()
-	defer p.sw.mu.Unlock()
-	if err := p.setGroups(groups); err != nil {
-		return err
-	}
+	err := p.setGroups(groups)
 	p.sw.forgetWays()
-	return nil
+	p.sw.mu.Unlock()
+	p.sw.cut()
+	return err
 }
 
 // member is what the policy sees.
@@ -238,14 +238,21 @@ func (p *port) backlogTo(to *port) *backlog {
 	return b
 }
 
-// dropBacklogTo drops what waits for a port that has gone.
-func (p *port) dropBacklogTo(to *port) {
+// clearBacklogTo drops what waits for a port whose context has gone.
+func (p *port) clearBacklogTo(to *port) {
 	p.backlogMu.Lock()
 	defer p.backlogMu.Unlock()
 	if b := p.backlogs[to]; b != nil {
 		b.clear()
-		delete(p.backlogs, to)
 	}
+}
+
+// forgetBacklogTo forgets a port that was unplugged, when no way leads to it any more.
+func (p *port) forgetBacklogTo(to *port) {
+	p.clearBacklogTo(to)
+	p.backlogMu.Lock()
+	defer p.backlogMu.Unlock()
+	delete(p.backlogs, to)
 }
 
 // leave ends the connections of a port whose context has gone, for good or for now.
@@ -266,28 +273,45 @@ func (p *port) leaveAs(cid uint32) {
 			q.gone(cid)
 			continue
 		}
-		q.dropBacklogTo(p)
-		p.resetAll(cid, q, opened[q.cid.Load()], accepted)
+		q.clearBacklogTo(p)
+		for _, k := range opened[q.cid.Load()] {
+			p.reset(q, resetOf(k, cid))
+		}
+		for _, k := range accepted {
+			back := resetOf(k, q.cid.Load()).Reply(packet.OpReset)
+			p.reset(q, &back)
+		}
 	}
 }
 
-// resetAll tells a guest that its connections with p, under a CID, have ended: those
-// that p opened, and those that it opened itself.
-func (p *port) resetAll(cid uint32, q *port, opened, accepted []flow) {
-	if len(opened)+len(accepted) == 0 {
-		return
-	}
-	h := packet.Header{
-		SrcCID: uint64(cid), DstCID: uint64(q.cid.Load()),
+// resetOf is an RST from the end that opened a connection, whose CID is given.
+func resetOf(k flow, cid uint32) *packet.Header {
+	return &packet.Header{
+		SrcCID: uint64(cid), SrcPort: k.port, DstCID: uint64(k.remote), DstPort: k.to,
 		Type: packet.TypeStream, Op: packet.OpReset,
 	}
-	b := p.backlogTo(q)
-	for _, k := range opened {
-		h.SrcPort, h.DstPort = k.port, k.to
-		b.reset(h)
+}
+
+// reset sends an RST from p to another, after what waits for that.
+func (p *port) reset(to *port, h *packet.Header) {
+	if p.gone == nil && to.gone == nil {
+		p.backlogTo(to).reset(*h, math.MaxInt)
+	} else {
+		to.to.Take(&packet.Packet{Header: *h}, nil)
 	}
-	for _, k := range accepted {
-		h.SrcPort, h.DstPort = k.to, k.port
-		b.reset(h)
+}
+
+// cut resets the connections that p opened to others, if the two may not connect to
+// each other any more.
+func (p *port) cut() {
+	routes, policy, cid := *p.sw.routes.Load(), p.sw.policy.Load(), p.cid.Load()
+	for _, k := range p.flows.endAll(func(k flow) bool {
+		q := routes[k.remote]
+		return q != nil && !policy.mayTalk(p.member(), q.member())
+	}) {
+		h := resetOf(k, cid)
+		p.reset(routes[k.remote], h)
+		back := h.Reply(packet.OpReset)
+		routes[k.remote].reset(p, &back)
 	}
 }

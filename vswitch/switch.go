@@ -76,9 +76,17 @@ func (sw *Switch) Host() *Context { return sw.host }
 // SetPolicy changes who may connect to whom.
 func (sw *Switch) SetPolicy(p Policy) {
 	sw.mu.Lock()
-	defer sw.mu.Unlock()
 	sw.policy.Store(p.clone())
 	sw.forgetWays()
+	sw.mu.Unlock()
+	sw.cut()
+}
+
+// cut resets the connections that the policy does not allow any more.
+func (sw *Switch) cut() {
+	for _, p := range *sw.routes.Load() {
+		p.cut()
+	}
 }
 
 // Policy tells who may connect to whom.
@@ -123,15 +131,10 @@ func checkCID(cid uint32) error {
 func (sw *Switch) plug(p *port) error {
 	sw.mu.Lock()
 	defer sw.mu.Unlock()
-	return sw.plugAs(p, p.cid.Load())
-}
-
-// plugAs needs mu.
-func (sw *Switch) plugAs(p *port, cid uint32) error {
+	cid, old := p.cid.Load(), *sw.routes.Load()
 	if err := sw.canHave(cid); err != nil {
 		return err
 	}
-	old := *sw.routes.Load()
 	switch {
 	case sw.closed:
 		return ErrClosed
@@ -158,6 +161,9 @@ func (sw *Switch) unplug(p *port) {
 	}
 	sw.mu.Unlock()
 	p.leave()
+	for _, q := range *sw.routes.Load() {
+		q.forgetBacklogTo(p)
+	}
 	if b := p.bucket.Load(); b != nil {
 		b.stop()
 	}
@@ -166,17 +172,18 @@ func (sw *Switch) unplug(p *port) {
 // move gives a port another CID. Its connections end.
 func (sw *Switch) move(p *port, cid uint32) error {
 	sw.mu.Lock()
-	old := p.cid.Load()
-	if old == cid {
-		sw.mu.Unlock()
-		return nil
-	}
-	if err := sw.plugAs(p, cid); err != nil {
+	if err := sw.canHave(cid); err != nil {
 		sw.mu.Unlock()
 		return err
 	}
+	old := p.cid.Load()
 	routes := maps.Clone(*sw.routes.Load())
+	if routes[old] != p {
+		sw.mu.Unlock()
+		return ErrClosed
+	}
 	delete(routes, old)
+	routes[cid] = p
 	sw.routes.Store(&routes)
 	p.cid.Store(cid)
 	sw.forgetWays()

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"vsockets.dev/internal/driver"
+	"vsockets.dev/internal/packet"
 	"vsockets.dev/internal/stack"
 	"vsockets.dev/vsock"
 )
@@ -25,7 +26,10 @@ func Dial(ctx context.Context, path string) (*Stack, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{path: path, driver: d, stack: stack.New(stack.Config{CID: d.CID(), Out: d})}
+	s := &Stack{path: path, driver: d, stack: stack.New(stack.Config{
+		CID: d.CID(), Out: d,
+		Poller: func(uint32) packet.Poller { return d },
+	})}
 	if err := d.Start(s.stack); err != nil {
 		_ = d.Close()
 		return nil, err

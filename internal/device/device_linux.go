@@ -46,6 +46,7 @@ type Device struct {
 	features atomic.Uint64    // those that the driver took
 
 	txPacket packet.Packet // under tx.mu
+	pollers  int           // who polls TX; the guest is not asked for a kick; under tx.mu
 	heldBack bool          // Out refused a packet and has not called waker yet; under tx.mu
 	waker    packet.Waker  // a txWaker, made once
 	resting  atomic.Bool   // TX rests until there is room for replies
@@ -113,4 +114,5 @@ func (d *Device) Traffic() (from, to Traffic) {
 var (
 	_ vhostuser.Backend = (*Device)(nil)
 	_ packet.Sink       = (*Device)(nil)
+	_ packet.Poller     = (*Device)(nil)
 )

@@ -6,6 +6,7 @@ import (
 	"vsockets.dev/internal/eventfd"
 	"vsockets.dev/internal/guestmem"
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 	"vsockets.dev/internal/virtqueue"
 )
 
@@ -13,9 +14,15 @@ import (
 // buffers back and is signalled.
 const txBatch = 64
 
-// txLoop takes what the guest sends, until kick is interrupted.
+// txLoop takes what the guest sends, until kick is interrupted. A guest that has sent
+// may send more at once, so that is waited for a short time without a kick.
 func (d *Device) txLoop(kick *eventfd.Event) {
-	kick.Serve(d.txReady, d.sendAll)
+	var more spin.Wait
+	kick.Serve(d.txReady, func() {
+		for d.sendAll(); more.ForOthers(d.Poll); {
+			d.sendAll()
+		}
+	})
 }
 
 // txReady says whether there is something to take, and asks for a kick if not.
@@ -23,7 +30,7 @@ func (d *Device) txReady() (ready bool) {
 	q := &d.tx
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.running() || d.heldBack || d.restTX() {
+	if !q.running() || d.pollers > 0 || d.heldBack || d.restTX() {
 		return false
 	}
 	var err error
@@ -77,9 +84,14 @@ func (d *Device) sendAll() {
 }
 
 func (d *Device) sendBatch() (more bool) {
+	d.tx.mu.Lock()
+	defer d.tx.mu.Unlock()
+	return d.sendLocked()
+}
+
+// sendLocked needs tx.mu. It passes some packets on, and says whether there were any.
+func (d *Device) sendLocked() (more bool) {
 	q := &d.tx
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	if !q.running() {
 		return false
 	}
@@ -104,7 +116,7 @@ func (d *Device) sendBatch() (more bool) {
 	if q.ring.Publish() {
 		q.signal()
 	}
-	return n == txBatch
+	return n > 0
 }
 
 // send passes one packet on, and says whether Out took it. The header is read once,

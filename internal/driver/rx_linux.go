@@ -2,23 +2,29 @@ package driver
 
 import (
 	"fmt"
+	"sync"
 
 	"vsockets.dev/internal/eventfd"
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 	"vsockets.dev/internal/virtqueue"
 )
 
 // rxBatch is how many packets are taken before their buffers go back.
 const rxBatch = 32
 
-// rx is the receive queue. Its goroutine alone uses it.
+// rx is the receive queue. Its goroutine takes what arrives, or whoever polls it.
 type rx struct {
 	d          *Driver
-	ring       *virtqueue.Driver
 	kick, call *eventfd.Event
-	buffer     [queueSize]uint16 // by descriptor: which buffer it holds
-	packet     packet.Packet
-	segment    [1][]byte
+
+	mu      sync.Mutex
+	pollers int // who polls; the device is not asked for a signal
+	broken  bool
+	ring    *virtqueue.Driver
+	buffer  [queueSize]uint16 // by descriptor: which buffer it holds
+	packet  packet.Packet
+	segment [1][]byte
 }
 
 func (r *rx) init(d *Driver) (err error) {
@@ -68,23 +74,41 @@ func (r *rx) give(i uint16) error {
 	return nil
 }
 
-// loop takes what arrives, until stop.
+// loop takes what arrives, until stop. More may come at once, so that is waited for a
+// short time without a signal.
 func (r *rx) loop() {
-	r.call.Serve(r.ready, r.takeAll)
+	var more spin.Wait
+	r.call.Serve(r.ready, func() {
+		for r.takeAll(); more.ForOthers(r.d.Poll); {
+			r.takeAll()
+		}
+	})
 }
 
 // takeAll passes on all that has arrived.
 func (r *rx) takeAll() {
-	for {
-		more, err := r.batch()
-		if err != nil {
-			r.d.fail(fmt.Errorf("driver: CID %d: receive queue: %w", r.d.cid, err))
-			r.call.Interrupt() // at once: nothing of this ring is to be trusted
-		}
-		if err != nil || !more {
-			return
-		}
+	for r.take() {
 	}
+}
+
+// take passes on some of what has arrived.
+func (r *rx) take() (more bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.takeLocked()
+}
+
+func (r *rx) takeLocked() (more bool) {
+	if r.broken {
+		return false
+	}
+	more, err := r.batch()
+	if err != nil {
+		r.broken = true
+		r.d.fail(fmt.Errorf("driver: CID %d: receive queue: %w", r.d.cid, err))
+		r.call.Interrupt() // at once: nothing of this ring is to be trusted
+	}
+	return more
 }
 
 func (r *rx) stop() {
@@ -93,9 +117,15 @@ func (r *rx) stop() {
 	}
 }
 
-func (r *rx) ready() bool { return r.ring.EnableNotify() }
+// ready says whether something has arrived, and asks for a signal if not.
+func (r *rx) ready() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pollers == 0 && !r.broken && r.ring.EnableNotify()
+}
 
-// batch takes some packets and gives their buffers back.
+// batch needs mu. It takes some packets and gives their buffers back; it says
+// whether there were any.
 func (r *rx) batch() (more bool, err error) {
 	r.ring.DisableNotify()
 	n := 0
@@ -118,7 +148,7 @@ func (r *rx) batch() (more bool, err error) {
 	if n > 0 && r.ring.Publish() {
 		_ = r.kick.Signal()
 	}
-	return n == rxBatch, nil
+	return n > 0, nil
 }
 
 // arrive passes on the packet in a buffer. The device writes the buffer, so the

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 )
 
 // closeTimeout is how long a connection that we closed waits for the peer's RST
@@ -40,11 +41,14 @@ type conn struct {
 	st   *Stack
 	flow flow
 	typ  packet.Type
-	out  packet.Sink // the way to the peer
-	opt  options     // as they were when the connection was begun
+	out  packet.Sink   // the way to the peer
+	in   packet.Poller // the way from it; nil: it cannot be polled
+	opt  options       // as they were when the connection was begun
 
-	readMu  sync.Mutex // one Recv at a time
-	writeMu sync.Mutex // one Send at a time
+	readMu    sync.Mutex // one Recv at a time
+	readSpin  spin.Wait  // readMu
+	writeMu   sync.Mutex // one Send at a time
+	writeSpin spin.Wait  // writeMu
 
 	sendMu  sync.Mutex
 	packet  packet.Packet // the packet being sent; sendMu
@@ -61,6 +65,7 @@ type conn struct {
 	err      error  // why it is closed, for Recv and Send
 	pendErr  error  // the same, until PendingError is read
 	gone     bool   // Close was called: all calls fail
+	abrupt   bool   // Close resets, see Socket.SetLinger
 	shut     uint32 // packet.Shutdown flags of our own
 	peerShut uint32 // and the peer's
 
@@ -88,7 +93,7 @@ type conn struct {
 
 func newConn(st *Stack, f flow, typ packet.Type, opt options) *conn {
 	c := &conn{
-		st: st, flow: f, typ: typ, out: st.sinkTo(f.remote.CID), opt: opt,
+		st: st, flow: f, typ: typ, out: st.sinkTo(f.remote.CID), in: st.pollerFor(f.remote.CID), opt: opt,
 		bufAlloc: opt.bufAlloc(),
 		readSig:  newSignal(), writeSig: newSignal(),
 	}
@@ -174,6 +179,10 @@ func (c *conn) close() error {
 	case connecting:
 		c.dieWithReset(net.ErrClosed)
 	case established:
+		if c.abrupt {
+			c.dieWithReset(net.ErrClosed)
+			break
+		}
 		c.state, c.shut = closing, packet.ShutdownBoth
 		c.pending.Or(sendShutdown)
 		c.timer = time.AfterFunc(closeTimeout, c.closeExpired)

@@ -39,6 +39,9 @@ func (c *conn) waitConnected(ctx context.Context) error {
 		if done, err := c.connected(); done {
 			return err
 		}
+		if look(&c.writeSpin, c.writeSig, c.in) {
+			continue
+		}
 		select {
 		case <-c.writeSig:
 		case <-ctx.Done():

@@ -60,3 +60,13 @@ func (s signal) send() {
 	default:
 	}
 }
+
+// sent takes the signal, if it was sent.
+func (s signal) sent() bool {
+	select {
+	case <-s:
+		return true
+	default:
+		return false
+	}
+}

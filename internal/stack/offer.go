@@ -20,14 +20,23 @@ type Offer struct {
 	done atomic.Bool
 }
 
-// Accept opens the connection and gives its socket.
+// Accept opens the connection and gives its socket, unless the peer gave up.
 func (o *Offer) Accept() (vsock.Socket, error) {
 	if !o.done.CompareAndSwap(false, true) {
 		return nil, net.ErrClosed
 	}
-	o.conn.pending.Or(sendResponse)
-	o.conn.flush()
-	return o.conn.socket(), nil
+	c := o.conn
+	c.mu.Lock()
+	over := c.state == closed
+	if !over {
+		c.pending.Or(sendResponse)
+	}
+	c.mu.Unlock()
+	if over {
+		return nil, syscall.ECONNABORTED
+	}
+	c.flush()
+	return c.socket(), nil
 }
 
 // Refuse answers with RST.

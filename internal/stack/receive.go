@@ -176,7 +176,7 @@ func (c *conn) recv(p []byte, flags vsock.Flags) (int, vsock.Flags, error) {
 		if !wait {
 			return n, got, err
 		}
-		<-c.readSig
+		await(&c.readSpin, c.readSig, c.in)
 		if n := c.unpark(); n > 0 {
 			c.flush()
 			return n, 0, nil

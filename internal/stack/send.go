@@ -40,7 +40,7 @@ func (c *conn) send(p []byte, flags vsock.Flags) (int, error) {
 			}
 			return 0, syscall.EAGAIN
 		case wait:
-			<-c.writeSig
+			await(&c.writeSpin, c.writeSig, c.in)
 		}
 	}
 }

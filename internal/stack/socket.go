@@ -164,6 +164,19 @@ func (c *conn) socket() *Socket {
 	return s
 }
 
+// SetLinger says how Close ends the connection: with 0 by a reset, at once; else in
+// good order, which never makes Close wait.
+func (s *Socket) SetLinger(sec int) error {
+	c := s.conn.Load()
+	if c == nil {
+		return syscall.ENOTCONN
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.abrupt = sec == 0
+	return nil
+}
+
 // Connect implements vsock.Socket.
 func (s *Socket) Connect(ctx context.Context, a vsock.Addr) error {
 	if s.typ == vsock.Datagram {

@@ -37,6 +37,10 @@ type Config struct {
 	// is EACCES, as it is in a guest for a program without CAP_NET_BIND_SERVICE.
 	Unprivileged bool
 
+	// Poller, if there is one, gives where packets from a CID come in; nil if that
+	// cannot be polled.
+	Poller func(cid uint32) packet.Poller
+
 	// Unclaimed, if there is one, is asked for each connection to a port where nobody
 	// listens. It must not block: it says whether it takes the connection, and does
 	// what it takes later.
@@ -49,6 +53,7 @@ type Stack struct {
 	out          packet.Sink
 	unprivileged bool
 	unclaimed    func(*Offer) bool
+	poller       func(cid uint32) packet.Poller
 
 	mu        sync.RWMutex
 	conns     map[flow]*conn
@@ -65,7 +70,7 @@ type flow struct {
 // New makes the stack of a context.
 func New(c Config) *Stack {
 	return &Stack{
-		cid: c.CID, out: c.Out, unprivileged: c.Unprivileged, unclaimed: c.Unclaimed,
+		cid: c.CID, out: c.Out, unprivileged: c.Unprivileged, unclaimed: c.Unclaimed, poller: c.Poller,
 		conns: make(map[flow]*conn), ports: newPorts(), datagrams: newPorts(),
 	}
 }
@@ -144,6 +149,14 @@ func (st *Stack) sinkTo(cid uint32) packet.Sink {
 		return st
 	}
 	return st.out
+}
+
+// pollerFor gives where packets from a remote CID come in.
+func (st *Stack) pollerFor(cid uint32) packet.Poller {
+	if st.poller == nil || cid == st.cid || cid == vsock.CIDLocal {
+		return nil
+	}
+	return st.poller(cid)
 }
 
 // Take receives a packet that is addressed to this stack. It never refuses one:

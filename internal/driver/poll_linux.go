@@ -1,0 +1,32 @@
+package driver
+
+// This file is the Driver as a packet.Poller.
+
+// Hold implements packet.Poller.
+func (d *Driver) Hold() {
+	r := &d.rx
+	r.mu.Lock()
+	r.pollers++
+	r.mu.Unlock()
+}
+
+// Poll implements packet.Poller.
+func (d *Driver) Poll() bool {
+	r := &d.rx
+	if !r.mu.TryLock() {
+		return false // someone else is at it
+	}
+	defer r.mu.Unlock()
+	return r.takeLocked()
+}
+
+// Release implements packet.Poller.
+func (d *Driver) Release() {
+	r := &d.rx
+	r.mu.Lock()
+	r.pollers--
+	r.mu.Unlock()
+	for r.ready() {
+		r.takeAll()
+	}
+}
