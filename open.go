@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"vsockets.dev/hybrid"
 	"vsockets.dev/internal/attach"
 	"vsockets.dev/vsock"
 )
@@ -29,6 +30,8 @@ const openTimeout = 10 * time.Second
 //	switch:PATH    a context of its own at the switch that serves the attach socket
 //	               PATH, through shared memory. The switch gives the CID. When the
 //	               switch ends, connections read ECONNRESET and listeners close.
+//	hybrid:PATH    a virtual machine of Firecracker or Cloud Hypervisor, or a guest of
+//	               a switch, whose Unix socket is PATH: see hybrid.Stack
 //
 // Close ends all that the stack's sockets are about; of kernel: it does nothing.
 func Open(uri string) (Stack, error) {
@@ -40,8 +43,10 @@ func Open(uri string) (Stack, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 		defer cancel()
 		return attach.Dial(ctx, path)
+	case scheme == "hybrid" && path != "":
+		return hybrid.NewStack(path, hybrid.StackConfig{}), nil
 	}
-	return nil, fmt.Errorf("vsockets: %q is no stack: want kernel: or switch:PATH", uri)
+	return nil, fmt.Errorf("vsockets: %q is no stack: want kernel:, switch:PATH or hybrid:PATH", uri)
 }
 
 // kernel is the system's stack, which needs no closing.

@@ -7,9 +7,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"vsockets.dev/internal/stack"
 	"vsockets.dev/internal/unixsocket"
 	"vsockets.dev/vsock"
-	"vsockets.dev/vswitch"
 )
 
 const (
@@ -17,11 +17,11 @@ const (
 	silentPort = 5000 // of the guest: it never answers
 )
 
-// bed is a guest, in the form of a context of a switch, with a server in front of it.
+// bed is a guest, in the form of a stack, with a server in front of it.
 type bed struct {
 	path   string
-	sw     *vswitch.Switch
-	guest  *vswitch.Context
+	host   *stack.Stack
+	guest  *stack.Stack
 	server *Server
 	stack  *Stack
 }
@@ -29,12 +29,8 @@ type bed struct {
 // newBed makes a bed whose server has a configuration, which need not be complete.
 func newBed(t testing.TB, c ServerConfig) *bed {
 	t.Helper()
-	b := &bed{path: filepath.Join(t.TempDir(), "v"), sw: vswitch.New(vswitch.Config{})}
-	t.Cleanup(func() { _ = b.sw.Close() })
-	var err error
-	if b.guest, err = b.sw.AddContext(vswitch.ContextConfig{CID: guestCID}); err != nil {
-		t.Fatal(err)
-	}
+	b := &bed{path: filepath.Join(t.TempDir(), "v")}
+	b.host, b.guest = linked(t, nil)
 	c.Path = b.path
 	if c.Dial == nil {
 		c.Dial = b.dial
@@ -67,7 +63,7 @@ func (b *bed) dial(ctx context.Context, port uint32) (*vsock.Conn, error) {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return vsock.Dial(ctx, b.sw.Host(), vsock.Addr{CID: guestCID, Port: port})
+	return vsock.Dial(ctx, b.host, vsock.Addr{CID: guestCID, Port: port})
 }
 
 // listen listens in the guest.

@@ -23,18 +23,25 @@ func (l link) Take(p *packet.Packet, w packet.Waker) (int, bool) { return (*l.to
 func newForwardBed(t testing.TB, c ServerConfig) (guest *stack.Stack, b *bed) {
 	t.Helper()
 	b = newBed(t, c)
-	var toGuest, toHost packet.Sink
-	guest = stack.New(stack.Config{CID: guestCID, Out: link{&toHost}})
-	host := stack.New(stack.Config{CID: vsock.CIDHost, Out: link{&toGuest}, Unclaimed: func(o *stack.Offer) bool {
+	_, guest = linked(t, func(o *stack.Offer) bool {
 		go b.forward(t.Context(), o)
 		return true
-	}})
+	})
+	return guest, b
+}
+
+// linked makes a host's stack and a guest's.
+func linked(t testing.TB, unclaimed func(*stack.Offer) bool) (host, guest *stack.Stack) {
+	t.Helper()
+	var toGuest, toHost packet.Sink
+	guest = stack.New(stack.Config{CID: guestCID, Out: link{&toHost}})
+	host = stack.New(stack.Config{CID: vsock.CIDHost, Out: link{&toGuest}, Unclaimed: unclaimed})
 	toGuest, toHost = guest, host
 	t.Cleanup(func() {
 		_ = guest.Close()
 		_ = host.Close()
 	})
-	return guest, b
+	return host, guest
 }
 
 // forward takes a connection of the guest to a port of the host, if it can.

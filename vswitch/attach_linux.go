@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"vsockets.dev/internal/unixsocket"
 )
 
 // Attach is a socket at which processes join the switch: each front-end that
@@ -42,12 +44,13 @@ func (sw *Switch) AddAttach(c AttachConfig) (*Attach, error) {
 	if c.First > c.Last {
 		return nil, fmt.Errorf("vswitch: attach socket %s: CIDs from %d to %d are none", c.Socket, c.First, c.Last)
 	}
-	mode := ownOnly
-	if c.Users != nil {
-		mode = everyone
-	}
 	a := &Attach{sw: sw, config: c, next: c.First}
-	if a.socket, err = listen(c.Socket, c.Listener, mode); err != nil {
+	if c.Users != nil && c.Listener == nil {
+		a.socket, err = unixsocket.ListenForAll(c.Socket)
+	} else {
+		a.socket, err = listen(c.Socket, c.Listener)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("vswitch: attach socket: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"vsockets.dev/hybrid"
 	"vsockets.dev/internal/attach"
 	"vsockets.dev/internal/driver"
 	"vsockets.dev/internal/guestpeer"
@@ -24,6 +25,14 @@ func init() {
 		sw := newSwitch(t)
 		a, b := member(t, sw), member(t, sw)
 		return vsocktest.Pair{A: end(t, a), B: end(t, b)}
+	})
+	conformers["hybrid"] = each(func(t *testing.T) vsocktest.Pair {
+		client, guest, vanish := behindHybrid(t)
+		return vsocktest.Pair{A: client, B: guest, Vanish: vanish}
+	})
+	conformers["hybrid-reverse"] = each(func(t *testing.T) vsocktest.Pair {
+		client, guest, _ := behindHybrid(t)
+		return vsocktest.Pair{A: guest, B: client}
 	})
 	conformers["guest"] = func(t *testing.T) func(*testing.T) vsocktest.Pair {
 		sw := newSwitch(t)
@@ -96,6 +105,27 @@ func towardsKernel(e vsocktest.End) vsocktest.End {
 // withKernel is a pair of which one end at least is a guest that has been booted.
 func withKernel(a, b vsocktest.End) func(*testing.T) vsocktest.Pair {
 	return func(*testing.T) vsocktest.Pair { return vsocktest.Pair{A: a, B: b} }
+}
+
+// behindHybrid is a client of the Unix-socket protocol, which stands for the host, and
+// a guest behind that.
+func behindHybrid(t *testing.T) (client, guest vsocktest.End, vanish func()) {
+	t.Helper()
+	sw := newSwitch(t)
+	dir := t.TempDir()
+	c := vswitch.GuestConfig{CID: 3, Socket: filepath.Join(dir, "s"), Hybrid: filepath.Join(dir, "h")}
+	machine, err := sw.AddGuest(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := attach.Dial(t.Context(), c.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := hybrid.NewStack(c.Hybrid, hybrid.StackConfig{GuestCID: c.CID})
+	t.Cleanup(func() { _ = h.Close(); _ = g.Close() })
+	client = vsocktest.End{Stack: h, CID: vsock.CIDHost, Traits: vsocktest.Hybrid()}
+	return client, end(t, g), func() { vswitch.EndSession(machine) }
 }
 
 // mute is the stack of a process that has joined and never answers.

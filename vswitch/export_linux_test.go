@@ -1,7 +1,9 @@
 package vswitch
 
 import (
+	"net"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"vsockets.dev/internal/testguest"
@@ -11,6 +13,14 @@ import (
 
 // JoinSwitch is joinSwitch.
 var JoinSwitch = joinSwitch
+
+// EndSession takes a guest away, whose socket stays.
+func EndSession(g *Guest) {
+	g.end(net.ErrClosed)
+	for g.session.Load() != nil {
+		runtime.Gosched()
+	}
+}
 
 // NewGuest joins a real Linux guest, which has a loopback of its own, to a switch.
 func NewGuest(t *testing.T, sw *Switch, cid uint32, groups ...string) *testguest.Guest {

@@ -18,6 +18,12 @@ type GuestConfig struct {
 	// socket activation. Socket is then its name only.
 	Listener *net.UnixListener
 
+	// Hybrid is the path of a Unix socket for clients that speak the protocol of
+	// Firecracker and Cloud Hypervisor, see package hybrid: they reach the guest's
+	// ports by it, and the guest reaches the Unix socket Hybrid_P by port P of the
+	// host where nobody else listens. Empty: none.
+	Hybrid string
+
 	// Groups are those that the guest is in, see Policy.
 	Groups []string
 

@@ -7,6 +7,8 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+
+	"vsockets.dev/hybrid"
 )
 
 // Guest is a virtual machine that is joined to a switch. It may come and go:
@@ -15,6 +17,7 @@ type Guest struct {
 	*machine
 	config GuestConfig
 	socket listener
+	hybrid *hybrid.Server // nil: none in front of it
 
 	closed atomic.Bool
 	stop   context.CancelFunc
@@ -36,14 +39,17 @@ func (sw *Switch) AddGuest(c GuestConfig) (*Guest, error) {
 	if err := sw.canHave(c.CID); err != nil {
 		return nil, err // before its socket is touched
 	}
-	if g.socket, err = listen(c.Socket, c.Listener, ownOnly); err != nil {
+	if g.socket, err = listen(c.Socket, c.Listener); err != nil {
 		return nil, fmt.Errorf("vswitch: guest %d: %w", c.CID, err)
+	}
+	if err := g.openHybrid(); err != nil {
+		return nil, errors.Join(err, g.socket.Close())
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	g.stop = stop
 	if err := sw.plug(g.port); err != nil {
 		stop()
-		return nil, errors.Join(err, g.socket.Close())
+		return nil, errors.Join(err, g.socket.Close(), g.closeHybrid())
 	}
 	go func() {
 		defer close(g.done)
@@ -103,7 +109,7 @@ func (g *Guest) Counters() Counters { return g.counters() }
 
 func (g *Guest) info(i *Info) {
 	g.machine.info(i)
-	i.Kind, i.Socket = KindGuest, g.config.Socket
+	i.Kind, i.Socket, i.Hybrid = KindGuest, g.config.Socket, g.config.Hybrid
 	g.mu.Lock()
 	i.NextCID = g.next
 	g.mu.Unlock()
@@ -115,7 +121,7 @@ func (g *Guest) Close() error {
 		return fmt.Errorf("vswitch: %s is closed already", g)
 	}
 	g.stop()
-	err := g.socket.Close()
+	err := errors.Join(g.socket.Close(), g.closeHybrid())
 	<-g.done
 	g.port.sw.unplug(g.port)
 	return err

@@ -24,6 +24,7 @@ type Info struct {
 	// Of guests and attached processes: the vhost-user socket, since when one is
 	// connected to it, and which process that is. Zero: none is.
 	Socket string    `json:"socket,omitempty"`
+	Hybrid string    `json:"hybrid,omitempty"` // see GuestConfig
 	Since  time.Time `json:"since,omitzero"`
 	PID    int32     `json:"pid,omitempty"`
 	UID    *uint32   `json:"uid,omitempty"`

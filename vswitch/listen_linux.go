@@ -6,20 +6,22 @@ import (
 	"log/slog"
 	"net"
 	"time"
+
+	"vsockets.dev/internal/unixsocket"
 )
 
-// listener is where front-ends come from: a unixSocket or a *net.UnixListener.
+// listener is where front-ends come from: a unixsocket.Listener or a *net.UnixListener.
 type listener interface {
 	AcceptUnix() (*net.UnixConn, error)
 	Close() error
 }
 
 // listen makes a socket, where none is given.
-func listen(path string, given *net.UnixListener, mode accessMode) (listener, error) {
+func listen(path string, given *net.UnixListener) (listener, error) {
 	if given != nil {
 		return given, nil
 	}
-	return listenUnix(path, mode)
+	return unixsocket.Listen(path)
 }
 
 // acceptPause is how long no front-end is accepted after one could not be, for

@@ -26,7 +26,13 @@ type Listener struct {
 // Listen makes a socket that only this user may connect to. A socket that a former
 // process left behind is replaced, anything else is not touched: one that is served
 // is syscall.EADDRINUSE.
-func Listen(path string) (*Listener, error) {
+func Listen(path string) (*Listener, error) { return listen(path, 0o600) }
+
+// ListenForAll makes one that everyone may connect to: who does is to be asked for
+// the credentials of the peer.
+func ListenForAll(path string) (*Listener, error) { return listen(path, 0o666) }
+
+func listen(path string, mode fs.FileMode) (*Listener, error) {
 	switch {
 	case path == "":
 		return nil, errors.New("no socket path is given")
@@ -47,7 +53,7 @@ func Listen(path string) (*Listener, error) {
 		return nil, fmt.Errorf("socket %s: %w", path, err)
 	}
 	l.SetUnlinkOnClose(false)
-	info, err := publish(temp, path)
+	info, err := publish(temp, path, mode)
 	if err != nil {
 		_ = l.Close()
 		_ = os.Remove(temp)
@@ -56,8 +62,8 @@ func Listen(path string) (*Listener, error) {
 	return &Listener{UnixListener: l, path: path, made: info}, nil
 }
 
-func publish(temp, path string) (os.FileInfo, error) {
-	if err := os.Chmod(temp, 0o600); err != nil {
+func publish(temp, path string, mode fs.FileMode) (os.FileInfo, error) {
+	if err := os.Chmod(temp, mode); err != nil {
 		return nil, err
 	}
 	info, err := os.Lstat(temp)

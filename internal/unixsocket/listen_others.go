@@ -16,3 +16,6 @@ func Listen(path string) (*Listener, error) {
 	}
 	return &Listener{l}, nil
 }
+
+// ListenForAll makes a socket, as Listen does.
+func ListenForAll(path string) (*Listener, error) { return Listen(path) }

@@ -101,6 +101,10 @@ type Traits struct {
 	// accepted, so that their peers read io.EOF. Else it resets them.
 	OrderlyListenerClose bool
 
+	// UnreadResets: closing a socket with data unread resets its connection. Else the
+	// peer reads io.EOF.
+	UnreadResets bool
+
 	// NoHangup: a connection that only the peer has closed polls as PollIn and
 	// PollRdHup. Else as PollHup too.
 	NoHangup bool
@@ -135,6 +139,15 @@ func (t *Traits) connectAny() error {
 		return t.ConnectAny
 	}
 	return syscall.EINVAL
+}
+
+// unread gives the errors of the peer, whose traits are t, when an end closes with data
+// unread.
+func (t *Traits) unread(closer *Traits) (recv, send error) {
+	if closer.UnreadResets {
+		return t.reset()
+	}
+	return errEOF, syscall.EPIPE
 }
 
 // reset gives the errors of receiving and sending on a connection that was cut short.
