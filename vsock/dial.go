@@ -25,6 +25,10 @@ type Dialer struct {
 	// Buffers sets the buffer options of the connection, which it proposes to the
 	// peer. Default: the guide's.
 	Buffers Buffers
+
+	// ToHost sets the option of that name. Default: a CID above 2 may be a guest of
+	// this machine.
+	ToHost bool
 }
 
 // Dial connects on a stack with default options; a nil stack is the kernel's. Its
@@ -82,6 +86,11 @@ func (d *Dialer) dial(ctx context.Context, a Addr) (_ *Conn, err error) {
 	}
 	if err := d.Buffers.apply(s); err != nil {
 		return nil, err
+	}
+	if d.ToHost {
+		if err := s.SetOption(ToHost, 1); err != nil {
+			return nil, err
+		}
 	}
 	if d.LocalAddr != nil {
 		if err := s.Bind(*d.LocalAddr); err != nil {

@@ -2,40 +2,25 @@ package vsock
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"sync/atomic"
 	"syscall"
-	"time"
 
-	"github.com/mdlayher/socket"
 	"golang.org/x/sys/unix"
 )
 
+// This file has what only Linux's AF_VSOCK is like. Source: vsock(7), and
+// <linux/vm_sockets.h>.
+
+const afVsock = unix.AF_VSOCK
+
+// kernelFlags are in every call that moves data: the runtime waits, not the kernel,
+// and a connection that has ended is an error, not a signal.
+const kernelFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
+
 // devVsock is the device whose ioctl tells the local CID.
 const devVsock = "/dev/vsock"
-
-type kernelStack struct{}
-
-// Socket gives ErrNotSupported for datagrams unless the kernel has VMCI's
-// transport, the only one that carries them.
-func (kernelStack) Socket(t Type) (Socket, error) {
-	switch t {
-	case Stream, Datagram, Seqpacket:
-	default:
-		return nil, ErrNotSupported
-	}
-	c, err := socket.Socket(unix.AF_VSOCK, int(t), 0, "vsock", nil)
-	switch err = kernelError(err); {
-	case errors.Is(err, unix.ESOCKTNOSUPPORT), t == Datagram && errors.Is(err, unix.ENODEV):
-		return nil, ErrNotSupported
-	case err != nil:
-		return nil, err
-	}
-	return &kernelSocket{c: c, typ: t}, nil
-}
 
 func (kernelStack) LocalCID() (uint32, error) {
 	f, err := os.Open(devVsock)
@@ -50,61 +35,39 @@ func (kernelStack) LocalCID() (uint32, error) {
 	return cid, nil
 }
 
-// kernelSocket is a socket of the kernel, in the runtime's poller. For the kernel
-// it never blocks; waiting is the runtime's, and nonblock says whether to.
-type kernelSocket struct {
-	c        *socket.Conn
-	typ      Type
-	nonblock atomic.Bool
-	closed   atomic.Bool
-	shutSend atomic.Bool // Shutdown has ended sending
-	watches  kernelWatches
-	messages kernelMessages
+func acceptFD(l int) (int, unix.Sockaddr, error) {
+	return unix.Accept4(l, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 }
 
-func (s *kernelSocket) Type() Type { return s.typ }
-
-func (s *kernelSocket) SetNonblock(on bool) error {
-	if s.closed.Load() {
-		return net.ErrClosed
-	}
-	s.nonblock.Store(on)
-	return nil
+// connectState has the options that are not the kernel's to keep.
+type connectState struct {
+	toHost atomic.Bool // ToHost, a flag of the address
 }
 
-func (s *kernelSocket) Bind(a Addr) error {
-	return kernelError(s.c.Bind(&unix.SockaddrVM{CID: a.CID, Port: a.Port}))
+func (c *connectState) setOption(o Option, v uint64) (ours bool) {
+	if o == ToHost {
+		c.toHost.Store(v != 0)
+	}
+	return o == ToHost
 }
 
-func (s *kernelSocket) Listen(backlog int) error { return kernelError(s.c.Listen(backlog)) }
-
-func (s *kernelSocket) Accept() (Socket, Addr, error) {
-	var fd int
-	var sa unix.Sockaddr
-	err := s.wait(syscall.RawConn.Read, 0, func(l int) (err error) {
-		fd, sa, err = unix.Accept4(l, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-		return err
-	})
-	if err != nil {
-		return nil, Addr{}, err
+func (c *connectState) option(o Option) (v uint64, ours bool) {
+	if c.toHost.Load() {
+		v = 1
 	}
-	c, err := socket.New(fd, "vsock")
-	if err != nil {
-		_ = unix.Close(fd)
-		return nil, Addr{}, kernelError(err)
-	}
-	a, err := fromSockaddr(sa)
-	if err != nil {
-		_ = c.Close()
-		return nil, Addr{}, err
-	}
-	return &kernelSocket{c: c, typ: s.typ}, a, nil
+	return v, o == ToHost
 }
 
 func (s *kernelSocket) Connect(ctx context.Context, a Addr) error {
-	sa := &unix.SockaddrVM{CID: a.CID, Port: a.Port}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if err := requireLoopback(a); err != nil {
+		return err
+	}
+	sa := sockaddr(a)
+	if s.connect.toHost.Load() {
+		sa.Flags = unix.VMADDR_FLAG_TO_HOST
 	}
 	if s.nonblock.Load() || s.typ == Datagram {
 		return s.control(func(fd int) error { return unix.Connect(fd, sa) })
@@ -113,121 +76,32 @@ func (s *kernelSocket) Connect(ctx context.Context, a Addr) error {
 	return kernelError(err)
 }
 
-func (s *kernelSocket) Shutdown(how How) error {
-	var h int
-	switch how {
-	case ShutRead:
-		h = unix.SHUT_RD
-	case ShutWrite:
-		h = unix.SHUT_WR
-	case ShutBoth:
-		h = unix.SHUT_RDWR
-	default:
-		return syscall.EINVAL
+// noLoopbackError is what is said in place of connecting to CIDLocal, when that
+// would leave the machine.
+type noLoopbackError struct{}
+
+func (noLoopbackError) Error() string {
+	return "this kernel has no vsock loopback, so CID 1 would reach the hypervisor: load its module with modprobe vsock_loopback"
+}
+
+func (noLoopbackError) Unwrap() error { return syscall.EADDRNOTAVAIL }
+
+// requireLoopback refuses CIDLocal where the kernel has no transport for it: Linux
+// would give such a connection to the transport to the host, as all CIDs up to 2
+// (net/vmw_vsock/af_vsock.c, vsock_assign_transport). Binding is what tells: it
+// takes a CID of which there is a transport, and sends nothing. Since modules come
+// and go, the answer is not kept.
+func requireLoopback(a Addr) error {
+	if a.CID != CIDLocal {
+		return nil
 	}
-	if err := s.c.Shutdown(h); err != nil {
-		return kernelError(err)
+	fd, err := unix.Socket(afVsock, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
 	}
-	if how&ShutWrite != 0 {
-		s.wakeSenders()
+	defer func() { _ = unix.Close(fd) }()
+	if unix.Bind(fd, sockaddr(Addr{CID: CIDLocal, Port: PortAny})) != nil {
+		return noLoopbackError{}
 	}
 	return nil
-}
-
-// Close ends a message that is half sent, and the watches, which the kernel does
-// not tell.
-func (s *kernelSocket) Close() error {
-	if s.closed.Swap(true) {
-		return net.ErrClosed
-	}
-	s.messages.close(s)
-	err := s.c.Close()
-	s.watches.close()
-	return kernelError(err)
-}
-
-// LocalAddr puts the real CID in place of the wildcard that the kernel keeps for
-// a socket bound to any, as the guide says of bind. One that is not bound has it.
-func (s *kernelSocket) LocalAddr() (Addr, error) {
-	sa, err := s.c.Getsockname()
-	if err != nil {
-		return Addr{}, kernelError(err)
-	}
-	a, err := fromSockaddr(sa)
-	if err == nil && a.CID == CIDAny && a.Port != PortAny {
-		if cid, err := (kernelStack{}).LocalCID(); err == nil {
-			a.CID = cid
-		}
-	}
-	return a, err
-}
-
-func (s *kernelSocket) RemoteAddr() (Addr, error) {
-	sa, err := s.c.Getpeername()
-	if err != nil {
-		return Addr{}, kernelError(err)
-	}
-	return fromSockaddr(sa)
-}
-
-func (s *kernelSocket) SetReadDeadline(t time.Time) error {
-	if s.closed.Load() { // package os has an error of its own for it
-		return net.ErrClosed
-	}
-	return kernelError(s.c.SetReadDeadline(t))
-}
-
-func (s *kernelSocket) SetWriteDeadline(t time.Time) error {
-	if s.closed.Load() {
-		return net.ErrClosed
-	}
-	s.messages.setDeadline(s, t)
-	return kernelError(s.c.SetWriteDeadline(t))
-}
-
-// control makes a system call that does not wait.
-func (s *kernelSocket) control(f func(fd int) error) error {
-	rc, err := s.c.SyscallConn()
-	if err != nil {
-		return kernelError(err)
-	}
-	var ferr error
-	if err := rc.Control(func(fd uintptr) { ferr = f(int(fd)) }); err != nil {
-		return s.rawError(err)
-	}
-	return ferr
-}
-
-// rawError is kernelError for package os's RawConn, whose error after Close
-// matches nothing.
-func (s *kernelSocket) rawError(err error) error {
-	if s.closed.Load() {
-		return net.ErrClosed
-	}
-	return kernelError(err)
-}
-
-func fromSockaddr(sa unix.Sockaddr) (Addr, error) {
-	vm, ok := sa.(*unix.SockaddrVM)
-	if !ok {
-		return Addr{}, fmt.Errorf("vsock: the kernel gave a socket address of type %T", sa)
-	}
-	return Addr{CID: vm.CID, Port: vm.Port}, nil
-}
-
-// kernelError takes off what os and socket wrap around the socket's own error.
-// EBADF is what package socket says of a socket that was closed.
-func kernelError(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
-	var se *os.SyscallError
-	if errors.As(err, &se) {
-		err = se.Err
-	}
-	if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EBADF) {
-		return net.ErrClosed
-	}
-	return err
 }

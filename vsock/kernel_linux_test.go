@@ -27,33 +27,41 @@ func requireGuest(t *testing.T) {
 
 // TestInGuest runs the TestKernel tests in a guest, over the kernel's loopback.
 func TestInGuest(t *testing.T) {
+	out := runInGuest(t, testguest.Config{Loopback: true}, "^TestKernel")
+	if strings.Contains(out, "--- SKIP") || !strings.Contains(out, "--- PASS: TestKernelNet ") {
+		t.Error("not every test ran in the guest")
+	}
+}
+
+// runInGuest boots a guest and runs those tests of this program in it that the pattern
+// matches.
+func runInGuest(t *testing.T, c testguest.Config, pattern string) (output string) {
+	t.Helper()
 	testguest.Require(t)
 	dir := t.TempDir()
-	init, err := testguest.Build(t.Context(), dir, testguest.InitPackage)
-	if err != nil {
+	var err error
+	if c.Init, err = testguest.Build(t.Context(), dir, testguest.InitPackage); err != nil {
 		t.Fatal(err)
 	}
 	program, err := testguest.BuildTest(t.Context(), dir, "vsockets.dev/vsock")
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := testguest.Boot(t.Context(), testguest.Config{Init: init, Loopback: true})
+	g, err := testguest.Boot(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer g.Close()
 	var out strings.Builder
 	exit, err := g.Run(t.Context(), testguest.Command{
-		Path: program, Args: []string{"-test.run", "^TestKernel", "-test.v"},
+		Path: program, Args: []string{"-test.run", pattern, "-test.v"},
 		Stdout: &out, Stderr: &out,
 	})
 	t.Logf("Linux %s:\n%s", g.Kernel(), out.String())
 	if err != nil || exit != 0 {
 		t.Fatalf("exit status %d, %v", exit, err)
 	}
-	if strings.Contains(out.String(), "--- SKIP") || !strings.Contains(out.String(), "--- PASS: TestKernelNet ") {
-		t.Error("not every test ran in the guest")
-	}
+	return out.String()
 }
 
 func kernelListener(t *testing.T) *vsock.Listener {

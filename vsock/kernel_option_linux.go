@@ -1,7 +1,6 @@
 package vsock
 
 import (
-	"errors"
 	"math"
 	"syscall"
 
@@ -17,18 +16,6 @@ var kernelOptions = map[Option]int{
 	PeerHostVMID:  unix.SO_VM_SOCKETS_PEER_HOST_VM_ID,
 	Trusted:       unix.SO_VM_SOCKETS_TRUSTED,
 	NonblockTxRx:  unix.SO_VM_SOCKETS_NONBLOCK_TXRX,
-}
-
-func (s *kernelSocket) SetOption(o Option, v uint64) error {
-	return optionError(s.control(func(fd int) error { return setKernelOption(fd, o, v) }))
-}
-
-func (s *kernelSocket) Option(o Option) (v uint64, err error) {
-	err = s.control(func(fd int) (err error) {
-		v, err = kernelOption(fd, o)
-		return err
-	})
-	return v, optionError(err)
 }
 
 func setKernelOption(fd int, o Option, v uint64) error {
@@ -73,15 +60,4 @@ func kernelOption(fd int, o Option) (uint64, error) {
 		return 0, ErrNotSupported
 	}
 	return unix.GetsockoptUint64(fd, unix.AF_VSOCK, opt)
-}
-
-func unsigned(v int, err error) (uint64, error) { return uint64(max(v, 0)), err }
-
-// optionError makes one error of how kernels say that they lack an option, or an
-// ioctl: SIOCINQ and SIOCOUTQ are newer than vSockets are.
-func optionError(err error) error {
-	if errors.Is(err, unix.ENOPROTOOPT) || errors.Is(err, unix.ENOTTY) || errors.Is(err, unix.EOPNOTSUPP) {
-		return ErrNotSupported
-	}
-	return err
 }

@@ -2,97 +2,17 @@ package vsock
 
 import (
 	"os"
-	"sync"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// watchRetry is when a Watch that the system has no descriptor for notifies,
-// which it may do too early: Poll then looks again, but does not spin.
-const watchRetry = 10 * time.Millisecond
+// kernelPolls are the events that the kernel can tell.
+const kernelPolls = PollIn | PollPri | PollOut | PollRdHup
 
-// Ready implements Socket. The kernel's events have the values of ours.
-func (s *kernelSocket) Ready() Events {
-	e := PollNval
-	err := s.control(func(fd int) error {
-		e = pollNow(fd, PollIn|PollPri|PollOut|PollRdHup)
-		return nil
-	})
-	if err != nil {
-		return PollNval
-	}
-	return e
-}
-
-// pollNow is poll(2) on one descriptor, without waiting.
-func pollNow(fd int, want Events) Events {
-	p := []unix.PollFd{{Fd: int32(fd), Events: int16(want)}}
-	for {
-		_, err := unix.Poll(p, 0)
-		switch err {
-		case nil:
-			return Events(p[0].Revents)
-		case unix.EINTR:
-		default:
-			return PollErr // out of memory: no answer, but nobody may wait for one
-		}
-	}
-}
-
-// kernelWatches are the calls of Watch on one socket that have not ended.
-type kernelWatches struct {
-	mu     sync.Mutex
-	closed bool
-	list   map[*kernelWatch]struct{}
-}
-
-// A kernelWatch waits in the runtime's poller, on an epoll of its own. On the
-// socket itself it would keep Recv and Send out, and they it.
-type kernelWatch struct {
-	epoll  *os.File
-	once   sync.Once
-	notify func()
-	wait   sync.WaitGroup
-}
-
-func (w *kernelWatch) fire() { w.once.Do(w.notify) }
-
-// Watch implements Socket.
-func (s *kernelSocket) Watch(want Events, notify func()) (stop func()) {
-	ws := &s.watches
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	if ws.closed {
-		return notifyAfter(0, notify)
-	}
-	epoll, rc, err := s.newEpoll(want | alwaysPolled)
-	if err != nil {
-		return notifyAfter(watchRetry, notify)
-	}
-	w := &kernelWatch{epoll: epoll, notify: notify}
-	if ws.list == nil {
-		ws.list = make(map[*kernelWatch]struct{})
-	}
-	ws.list[w] = struct{}{}
-	w.wait.Go(func() {
-		if rc.Read(epollHas) == nil {
-			w.fire()
-		}
-	})
-	return func() {
-		ws.mu.Lock()
-		delete(ws.list, w)
-		ws.mu.Unlock()
-		_ = w.epoll.Close()
-		w.wait.Wait()
-	}
-}
-
-// newEpoll makes an epoll, in the runtime's poller, that is readable when one of
+// watchFile makes an epoll, in the runtime's poller, that is readable when one of
 // the events holds on the socket.
-func (s *kernelSocket) newEpoll(want Events) (*os.File, syscall.RawConn, error) {
+func (s *kernelSocket) watchFile(want Events) (*os.File, []func() error, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, nil, err
@@ -113,39 +33,11 @@ func (s *kernelSocket) newEpoll(want Events) (*os.File, syscall.RawConn, error) 
 		_ = f.Close()
 		return nil, nil, err
 	}
-	return f, rc, nil
+	return f, []func() error{func() error { return rc.Read(epollHas) }}, nil
 }
 
 func epollHas(epoll uintptr) bool {
 	var e [1]unix.EpollEvent
 	n, err := unix.EpollWait(int(epoll), e[:], 0)
 	return n > 0 || err != nil // what EINTR might be hiding is for Ready to tell
-}
-
-// close ends all watches, as Close of the socket does: that is an event. Stop takes
-// mu first, so it returns after the notify here, or before it could come.
-func (ws *kernelWatches) close() {
-	ws.mu.Lock()
-	defer ws.mu.Unlock()
-	for w := range ws.list {
-		_ = w.epoll.Close()
-		w.fire()
-	}
-	ws.closed, ws.list = true, nil
-}
-
-// notifyAfter notifies later, since Watch's caller may hold a lock that notify needs.
-func notifyAfter(d time.Duration, notify func()) (stop func()) {
-	var done sync.WaitGroup
-	done.Add(1)
-	t := time.AfterFunc(d, func() {
-		defer done.Done()
-		notify()
-	})
-	return func() {
-		if t.Stop() {
-			done.Done()
-		}
-		done.Wait()
-	}
 }

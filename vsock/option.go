@@ -45,6 +45,11 @@ const (
 	// Unsent is SIOCOUTQ, read only: bytes that were sent and that the peer's
 	// application has not been known to take.
 	Unsent
+
+	// ToHost is VMADDR_FLAG_TO_HOST of Linux's address: 1 makes Connect go to the
+	// host whatever the CID is, so that it reaches a sibling of this virtual machine
+	// (if the host forwards that), and not a guest nested in it. Default 0.
+	ToHost
 )
 
 var optionNames = map[Option]string{
@@ -59,6 +64,7 @@ var optionNames = map[Option]string{
 	PendingError:    "SO_ERROR",
 	Unread:          "SIOCINQ",
 	Unsent:          "SIOCOUTQ",
+	ToHost:          "VMADDR_FLAG_TO_HOST",
 }
 
 func (o Option) String() string {

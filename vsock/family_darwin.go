@@ -1,7 +1,5 @@
-//go:build !linux
-
 package vsock
 
-func addressFamily() (int, error) { return 0, ErrNotSupported }
+func addressFamily() (int, error) { return afVsock, nil }
 
 func systemVersion() (uint32, error) { return 0, ErrNotSupported }

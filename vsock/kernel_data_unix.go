@@ -1,3 +1,5 @@
+//go:build linux || darwin
+
 package vsock
 
 import (
@@ -11,10 +13,6 @@ import (
 )
 
 // This file has the calls of kernelSocket that move data.
-
-// kernelFlags are in every call: the runtime waits, not the kernel, and a
-// connection that has ended is an error, not a signal.
-const kernelFlags = unix.MSG_DONTWAIT | unix.MSG_NOSIGNAL
 
 // wait makes a system call, and again when the socket is ready, until it is done
 // or a deadline passes: dir is RawConn's Read or Write. Where the caller does not
@@ -103,7 +101,7 @@ func (s *kernelSocket) recv(p []byte, flags Flags) (n int, got Flags, from unix.
 	room := p
 	switch {
 	case s.typ == Stream:
-		ask &^= unix.MSG_TRUNC // a stream has no messages to tell the length of
+		ask &^= int(MsgTrunc) // a stream has no messages to tell the length of
 	case len(p) == 0:
 		room = make([]byte, 1) // into no room at all, the kernel takes no message
 	}
@@ -116,7 +114,7 @@ func (s *kernelSocket) recv(p []byte, flags Flags) (n int, got Flags, from unix.
 		n, from, got = k, sa, Flags(flags)&(MsgTrunc|MsgEOR)
 		switch s.typ {
 		case Stream:
-			ended = n == 0 && len(p) > 0
+			ended, got = n == 0 && len(p) > 0, 0
 		case Seqpacket:
 			ended = n == 0 && got&MsgEOR == 0 && peerEnded(fd)
 		}
@@ -170,8 +168,11 @@ func (s *kernelSocket) SendTo(p []byte, flags Flags, to Addr) (int, error) {
 		}
 		return 0, syscall.EISCONN
 	}
+	if err := requireLoopback(to); err != nil {
+		return 0, err
+	}
 	err := s.wait(syscall.RawConn.Write, flags, func(fd int) error {
-		return unix.Sendto(fd, p, kernelFlags, &unix.SockaddrVM{CID: to.CID, Port: to.Port})
+		return unix.Sendto(fd, p, kernelFlags, sockaddr(to))
 	})
 	if err != nil {
 		return 0, err
