@@ -3,9 +3,12 @@
 # All checks run, whatever the first ones find.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
 
 GOLANGCI_LINT=v2.15.0
-PLATFORMS="linux/amd64 linux/arm64 linux/386 darwin/amd64 windows/amd64 freebsd/amd64"
+PLATFORMS="linux/amd64 linux/arm64 linux/386 linux/riscv64 windows/amd64 windows/arm64 darwin/arm64 darwin/amd64 freebsd/amd64"
+# Those of the repository, by folder.
+MODULES=". test"
 
 failed=()
 
@@ -18,7 +21,10 @@ fi
 # Without cgo, so that no platform needs a C compiler.
 export CGO_ENABLED=0
 for platform in $PLATFORMS; do
-  GOOS=${platform%/*} GOARCH=${platform#*/} go vet ./... || failed+=("vet for $platform")
+  for module in $MODULES; do
+    (cd "$module" && GOOS=${platform%/*} GOARCH=${platform#*/} go vet ./...) ||
+      failed+=("vet of $module for $platform")
+  done
 done
 
 # The linter has its version in its name, so that a new version is fetched.
@@ -33,12 +39,16 @@ if [ ! -x "$linter" ]; then
 fi
 # It looks at one platform: Linux's files are the most, and so everyone sees
 # the same findings.
-GOLANGCI_LINT_CACHE="$PWD/.cache/golangci-lint" GOOS=linux GOARCH=amd64 \
-  "$linter" run ./... || failed+=(golangci-lint)
+for module in $MODULES; do
+  (cd "$module" && GOLANGCI_LINT_CACHE="$root/.cache/golangci-lint" GOOS=linux GOARCH=amd64 \
+    "$root/$linter" run ./...) || failed+=("golangci-lint of $module")
+done
 
 # Of packages that are missing, go mod tidy would ask the network.
 if [[ ${failed[*]-} != *vet* ]]; then
-  go mod tidy -diff || failed+=("go mod tidy")
+  for module in $MODULES; do
+    (cd "$module" && go mod tidy -diff) || failed+=("go mod tidy of $module")
+  done
 fi
 
 if [ ${#failed[@]} != 0 ]; then

@@ -8,6 +8,8 @@ package_names() {
     guests) echo user-mode-linux ;;
     qemu) echo qemu-system-x86 ;;
     race) echo gcc libc6-dev ;;
+    socat) echo socat ;;
+    kerneltest) echo gcc libc6-dev xz-utils ;;
   esac
 }
 
@@ -17,6 +19,8 @@ package_use() {
     guests) echo "boots Linux guests (User Mode Linux)" ;;
     qemu) echo "boots Linux guests (a PC that QEMU emulates)" ;;
     race) echo "a C compiler, for the race detector" ;;
+    socat) echo "a client that others have written, which runs in guests" ;;
+    kerneltest) echo "builds Linux's own test program of vSockets" ;;
   esac
 }
 
@@ -29,6 +33,10 @@ have() {
     # Go needs no C compiler for the race detector on macOS.
     race) [ "$(go env GOHOSTOS)" = darwin ] ||
       $(go env CC) -x c -c -o /dev/null - <<<'#include <stdlib.h>' 2>/dev/null ;;
+    socat) command -v socat >/dev/null ;;
+    # A static program, which links the C library's archive.
+    kerneltest) command -v xz >/dev/null &&
+      cc -x c -static -o /dev/null - <<<'int main(void) { return 0; }' 2>/dev/null ;;
   esac
 }
 
@@ -137,6 +145,51 @@ fetch_kernel() {
   # As root, apt-get would give up its rights, and with them the folder.
   (cd "$temp" && apt-get -qq -o APT::Sandbox::User=root download "$2" </dev/null >&2 &&
     dpkg -x ./*.deb root) && mv "$temp/root" "$VSOCKETS_KERNELS/$1" || status=1
+  rm -rf "$temp"
+  return $status
+}
+
+# Linux's own test program of vSockets, which is no part of any package but the one
+# with the kernel's source. internal/testguest looks for it where the variable says.
+KERNELTEST_SERIES=6.1
+KERNELTEST=$PWD/.cache/kerneltest/vsock_test
+
+have_kerneltest() {
+  [ -x "$KERNELTEST" ]
+}
+
+# fetch_missing_kerneltest: builds the program if it is missing and if its source
+# can be had here. It fails if it is still missing then, though it could be had.
+fetch_missing_kerneltest() {
+  local package=linux-source-$KERNELTEST_SERIES
+  have_kerneltest && return 0
+  command -v apt-get >/dev/null && have kerneltest || return 0
+  if [ "$(id -u)" = 0 ]; then
+    apt-get -qq update </dev/null >&2 || true
+  fi
+  [ -n "$(apt-cache show --no-all-versions "$package" 2>/dev/null || true)" ] || return 0
+  if ! build_kerneltest "$package"; then
+    echo "Linux's vsock_test could not be built: apt-get download $package" >&2
+    return 1
+  fi
+}
+
+# build_kerneltest PACKAGE: of the source, only what the program needs is unpacked,
+# and only the program is kept. It appears when it is complete.
+build_kerneltest() {
+  local source=linux-source-$KERNELTEST_SERIES folder temp status=0
+  folder=$(dirname "$KERNELTEST")
+  echo "building vsock_test from $1 (140 MB, to be deleted again)" >&2
+  mkdir -p "$folder" && temp=$(mktemp -d "$folder/.new.XXXXXX") || return
+  (
+    cd "$temp" &&
+      apt-get -qq -o APT::Sandbox::User=root download "$1" </dev/null >&2 &&
+      dpkg-deb --fsys-tarfile ./*.deb | tar -xO "./usr/src/$source.tar.xz" |
+      tar -xJ "$source/tools/testing/vsock" "$source/tools/include" &&
+      # By its own Makefile. Static, so that it runs in any guest.
+      make -s -C "$source/tools/testing/vsock" LDFLAGS=-static vsock_test </dev/null >&2 &&
+      strip -o program "$source/tools/testing/vsock/vsock_test"
+  ) && mv "$temp/program" "$KERNELTEST" || status=1
   rm -rf "$temp"
   return $status
 }

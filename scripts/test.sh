@@ -9,11 +9,11 @@ GUESTS=${GUESTS:-1}
 RACE=${RACE:-1}
 
 purposes=()
-[ "$GUESTS" = 0 ] || purposes+=(guests qemu)
+[ "$GUESTS" = 0 ] || purposes+=(guests qemu socat kerneltest)
 [ "$RACE" = 0 ] || purposes+=(race)
 get_all() {
   install_missing ${purposes[@]+"${purposes[@]}"} || return
-  [ "$GUESTS" = 0 ] || fetch_missing_kernels
+  [ "$GUESTS" = 0 ] || { fetch_missing_kernels && fetch_missing_kerneltest; }
 }
 if ! get_all; then
   cat >&2 <<'END'
@@ -49,6 +49,23 @@ else
 fi
 export VSOCKETS_REQUIRE_GUESTS="${required[*]-}"
 
+# Programs of others that run in guests. What is named must be there; the tests of
+# one that is not are skipped.
+unset VSOCKETS_KERNELTEST VSOCKETS_SOCAT
+if [ "$GUESTS" != 0 ]; then
+  if have_kerneltest; then
+    export VSOCKETS_KERNELTEST=$KERNELTEST
+  else
+    lost+=(-lost "Linux's own vsock_test: no source of Linux $KERNELTEST_SERIES, or no C compiler, on this machine")
+  fi
+  if have socat; then
+    VSOCKETS_SOCAT=$(command -v socat)
+    export VSOCKETS_SOCAT
+  else
+    lost+=(-lost "socat in guests: there is no socat on this machine (Debian package socat)")
+  fi
+fi
+
 race=()
 if [ "$RACE" = 0 ]; then
   lost+=(-lost "race detector: RACE=0")
@@ -72,6 +89,8 @@ run_all() {
   # Results are never taken from the cache: Go does not know that they depend
   # on a guest's kernel.
   go test -json -count=1 ${race[@]+"${race[@]}"} ./... || status=1
+  # A module of its own: what only these tests depend on is no business of users.
+  (cd test && go test -json -count=1 ${race[@]+"${race[@]}"} ./...) || status=1
   # Memory that is taken away is a fault, which the race detector's own runtime
   # does not always survive: those tests are left out with it, and run here.
   if [ ${#race[@]} -gt 0 ]; then

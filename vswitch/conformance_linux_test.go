@@ -9,6 +9,7 @@ import (
 	"vsockets.dev/internal/driver"
 	"vsockets.dev/internal/guestpeer"
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/testguest"
 	"vsockets.dev/vsock"
 	"vsockets.dev/vsock/vsocktest"
 	"vsockets.dev/vswitch"
@@ -86,13 +87,30 @@ func member(t *testing.T, sw *vswitch.Switch) *attach.Stack {
 }
 
 // inGuest is the kernel of a real guest in the group, whose sockets the guest's agent
-// uses as it is told over the guest's control line.
+// uses as it is told .
 func inGuest(t *testing.T, sw *vswitch.Switch, cid uint32) vsocktest.End {
 	t.Helper()
 	guest := vswitch.NewGuest(t, sw, cid, group)
 	kernel := vsocktest.Linux61()
 	kernel.LoopbackFromLocal = true // its own CID is not its loopback's
-	return vsocktest.End{Stack: guestpeer.NewRemote(t.Context(), guest), CID: guest.CID(), Traits: kernel}
+	return vsocktest.End{Stack: remote(t, sw, guest), CID: guest.CID(), Traits: kernel}
+}
+
+// remote is the stack of a guest, whose agent is told by way of the host: with both
+// ends far away, a guest's control line would be too slow for the suite.
+func remote(t *testing.T, sw *vswitch.Switch, g *testguest.Guest) *guestpeer.Remote {
+	t.Helper()
+	var at vsock.Addr
+	if err := g.Call(t.Context(), guestpeer.CmdListen, guestpeer.Listen{Port: vsock.PortAny, Service: guestpeer.ServiceCalls}, &at); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := vsock.Dial(t.Context(), sw.Host(), vsock.Addr{CID: g.CID(), Port: at.Port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := guestpeer.NewClient(conn)
+	t.Cleanup(func() { _ = c.Close() })
+	return guestpeer.NewRemote(t.Context(), c)
 }
 
 // towardsKernel is an end that connects to a kernel, which does not negotiate, nor

@@ -21,10 +21,11 @@ import (
 
 // Names of the commands, and what each takes and gives.
 const (
-	CmdListen = "vsock.listen" // Listen -> vsock.Addr
-	CmdClose  = "vsock.close"  // Port
-	CmdSend   = "vsock.send"   // Transfer -> Outcome
-	CmdDial   = "vsock.dial"   // Dial -> Outcome
+	CmdListen  = "vsock.listen" // Listen -> vsock.Addr
+	CmdClose   = "vsock.close"  // Port
+	CmdSend    = "vsock.send"   // Transfer -> Outcome
+	CmdDial    = "vsock.dial"   // Dial -> Outcome
+	CmdForward = "tcp.forward"  // Forward -> the TCP address, a string
 )
 
 // Services that a listener of the peer gives to each connection.
@@ -32,6 +33,8 @@ const (
 	ServiceReceive = "receive" // package transfer's Receive
 	ServiceEcho    = "echo"    // what comes goes back
 	ServiceRelay   = "relay"   // joined to a new connection to Listen.To
+	ServiceTCP     = "tcp"     // joined to a new connection to Listen.TCP
+	ServiceCalls   = "calls"   // commands of this peer: see Client
 )
 
 // Listen asks for a listener.
@@ -39,6 +42,7 @@ type Listen struct {
 	Port    uint32
 	Service string
 	To      vsock.Addr // of ServiceRelay
+	TCP     string     // of ServiceTCP
 }
 
 // Port names a listener.
@@ -68,6 +72,7 @@ type Peer struct {
 
 	mu        sync.Mutex
 	listeners map[uint32]*vsock.Listener
+	forwards  []net.Listener
 	serving   sync.WaitGroup
 }
 
@@ -82,11 +87,12 @@ type Handler = func(context.Context, json.RawMessage) (any, error)
 // Handlers gives the commands by name.
 func (p *Peer) Handlers() map[string]Handler {
 	return map[string]Handler{
-		CmdListen: handler(p.listen),
-		CmdClose:  handler(p.close),
-		CmdSend:   handler(p.send),
-		CmdDial:   handler(p.dial),
-		CmdSocket: handler(p.socket),
+		CmdListen:  handler(p.listen),
+		CmdClose:   handler(p.close),
+		CmdSend:    handler(p.send),
+		CmdDial:    handler(p.dial),
+		CmdForward: handler(p.forward),
+		CmdSocket:  handler(p.socket),
 	}
 }
 
@@ -124,6 +130,9 @@ func (p *Peer) Call(ctx context.Context, name string, args, result any) error {
 func (p *Peer) Close() error {
 	p.mu.Lock()
 	for _, l := range p.listeners {
+		_ = l.Close()
+	}
+	for _, l := range p.forwards {
 		_ = l.Close()
 	}
 	p.mu.Unlock()
@@ -177,6 +186,10 @@ func (p *Peer) serve(c *vsock.Conn, a Listen) {
 			return
 		}
 		_ = relay.Join(c, out)
+	case ServiceTCP:
+		p.serveTCP(c, a.TCP)
+	case ServiceCalls:
+		p.serveCalls(c)
 	}
 }
 

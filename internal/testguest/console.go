@@ -14,13 +14,18 @@ const consoleTail = 4 << 10
 type console struct {
 	log io.Writer // may be nil
 
-	mu   sync.Mutex
-	tail []byte
-	dead bool // the guest's kernel has shown that it panics
+	mu     sync.Mutex
+	tail   []byte
+	dead   bool // the guest's kernel has shown that it panics
+	halted bool // the guest's kernel has shown that it has nothing more to do
 }
 
 // panicText is how Linux begins the message that it panics.
 const panicText = "Kernel panic - not syncing"
+
+// haltText is the last that Linux shows where it cannot switch the machine off,
+// as in User Mode Linux.
+const haltText = "reboot: System halted"
 
 // errPanic is the end of a guest whose kernel panicked.
 var errPanic = errors.New("the guest's kernel panicked")
@@ -29,6 +34,7 @@ func (c *console) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	c.tail = append(c.tail, b...)
 	c.dead = c.dead || bytes.Contains(c.tail, []byte(panicText))
+	c.halted = c.halted || bytes.Contains(c.tail, []byte(haltText))
 	if drop := len(c.tail) - consoleTail; drop > 0 {
 		c.tail = append(c.tail[:0], c.tail[drop:]...)
 	}
@@ -49,6 +55,13 @@ func (c *console) panicked() error {
 		return errPanic
 	}
 	return nil
+}
+
+// hasHalted reports whether the guest's kernel has come to its orderly end.
+func (c *console) hasHalted() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.halted && !c.dead
 }
 
 // end gives the last lines, indented, for use in an error.

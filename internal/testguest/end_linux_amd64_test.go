@@ -76,7 +76,7 @@ func guestProcesses(t *testing.T, dir string) []process {
 func holdProcesses(t *testing.T, procs []process) []int {
 	t.Helper()
 	// The children first: a guest's process runs wild when User Mode Linux dies before it.
-	slices.SortFunc(procs, func(a, b process) int { return b.pid - a.pid })
+	procs = slices.SortedFunc(slices.Values(procs), func(a, b process) int { return b.pid - a.pid })
 	var fds []int
 	for _, p := range procs {
 		fd, err := unix.PidfdOpen(p.pid, 0)
@@ -101,15 +101,25 @@ func holdProcesses(t *testing.T, procs []process) []int {
 // that its line has ended, and only a SIGKILL ends it.
 func freeze(t *testing.T, procs []process) {
 	t.Helper()
+	signalMachine(t, procs, unix.SIGSTOP)
+}
+
+// signalMachine sends a signal to the virtual machine's main process, which is the
+// oldest: User Mode Linux's children have its command line.
+func signalMachine(t *testing.T, procs []process, sig unix.Signal) {
+	t.Helper()
+	var main *process
 	for _, p := range procs {
-		if p.pid != p.session && p.cmdline != "" {
-			if err := unix.Kill(p.pid, unix.SIGSTOP); err != nil {
-				t.Fatal(err)
-			}
-			return
+		if p.pid != p.session && (main == nil || p.pid < main.pid) {
+			main = &p
 		}
 	}
-	t.Fatalf("the virtual machine is not among %v", procs)
+	if main == nil {
+		t.Fatalf("the virtual machine is not among %v", procs)
+	}
+	if err := unix.Kill(main.pid, sig); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // awaitEnd waits for the end of processes.
@@ -207,7 +217,7 @@ func TestEndsLeaveNothing(t *testing.T) {
 
 func TestTimeLimitKillsAHungCommand(t *testing.T) {
 	dir := ownTemp(t)
-	const limit = 6 * time.Second // boot included
+	const limit = 10 * time.Second // boot included, on a busy machine
 	start := time.Now()
 	g := boot(t, Config{TimeLimit: limit})
 	_, err := g.Run(t.Context(), sh(`while :; do :; done`))
@@ -306,6 +316,56 @@ func testHostDies(t *testing.T, m Machine) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait()
+	awaitEnd(t, pidfds)
+	checkNothingLeft(t, dir)
+}
+
+// TestMachineEndsBySignal has a program in the place of User Mode Linux that ends
+// by a signal, before or after the guest's kernel would have come to its end.
+func TestMachineEndsBySignal(t *testing.T) {
+	dir := ownTemp(t)
+	tests := []struct {
+		name, shows string
+		orderly     bool
+	}{
+		{"in the middle", "EXT4-fs: mounted", false},
+		{"on the way down", "reboot: Restarting system", false},
+		{"halted", haltText, true},
+		{"halted by a panic", panicText + "\n" + haltText, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			bin := t.TempDir()
+			script := fmt.Sprintf("#!/bin/sh\necho '%s'\nkill -SEGV $$\n", tt.shows)
+			if err := os.WriteFile(filepath.Join(bin, umlBinary), []byte(script), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+			_, err := Boot(t.Context(), Config{Init: testInit(t)})
+			if got := errors.Is(err, ErrEnded); got != tt.orderly {
+				t.Errorf("an orderly end: %v, want %v: %v", got, tt.orderly, err)
+			}
+			if err == nil || !tt.orderly && !strings.Contains(err.Error(), "signal 11") {
+				t.Errorf("error %v does not tell the signal", err)
+			}
+		})
+	}
+	checkNothingLeft(t, dir)
+}
+
+// TestMachineKilled kills the virtual machine of a guest that is at work.
+func TestMachineKilled(t *testing.T) {
+	dir := ownTemp(t)
+	g, err := Boot(t.Context(), Config{Init: testInit(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	procs := guestProcesses(t, dir)
+	pidfds := holdProcesses(t, procs)
+	signalMachine(t, procs, unix.SIGKILL)
+	if err := g.Wait(); err == nil || !strings.Contains(err.Error(), "ended by signal 9") {
+		t.Errorf("Wait: %v, want an end by signal 9", err)
+	}
 	awaitEnd(t, pidfds)
 	checkNothingLeft(t, dir)
 }

@@ -77,6 +77,7 @@ func TestRun(t *testing.T) {
 		{"modules", sh(`cut -d' ' -f1 /proc/modules | sort | grep vsock`), 0,
 			"vmw_vsock_virtio_transport\nvmw_vsock_virtio_transport_common\nvsock\nvsock_loopback\n", ""},
 		{"vsock device", sh(`test -c /dev/vsock`), 0, "", ""},
+		{"loopback network", sh(`cut -d: -f1 /proc/net/dev | grep -w lo; cat /sys/class/net/lo/flags`), 0, "    lo\n0x9\n", ""},
 		{"root is read-only", sh(`test ! -w /usr`), 0, "", ""},
 		{"tmp is writable", sh(`echo hi > /tmp/x && cat /tmp/x /run/tmp/upper/x`), 0, "hi\nhi\n", ""},
 		{"orphans are reaped", sh(`for i in 1 2 3; do (true &); done; for i in 1 2 3 4 5 6 7 8 9; do grep -qs '^State:.Z' /proc/[0-9]*/status || exit 0; done; exit 1`), 0, "", ""},

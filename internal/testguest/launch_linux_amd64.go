@@ -85,7 +85,18 @@ func launch(cfg *Config) (_ *instance, err error) {
 		wait: func() error {
 			defer os.RemoveAll(dir)
 			defer lifeline.Close()
-			if err := wait(cmd, pid); err != nil {
+			err := wait(cmd, pid)
+			sig := endSignal(err)
+			switch {
+			case err == nil:
+			case sig != 0 && console.hasHalted():
+				// The guest has ended, and its machine died of putting its own things
+				// away: User Mode Linux does that with its timer still running, which
+				// now and then is a SIGSEGV. Whether somebody else has killed it at
+				// that moment does not matter any more.
+			case sig != 0:
+				return fmt.Errorf("%s: ended by signal %d (%v)", vm.args[0], sig, sig)
+			default:
 				return fmt.Errorf("%s: %w", vm.args[0], err)
 			}
 			return console.panicked()
@@ -108,6 +119,16 @@ func wait(cmd *exec.Cmd, group int) error {
 		_ = syscall.Kill(-group, syscall.SIGKILL)
 	}
 	return cmd.Wait()
+}
+
+// endSignal gives the signal that ended the virtual machine, 0 if none did, from
+// what waiting for its supervisor gave.
+func endSignal(err error) syscall.Signal {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return 0
+	}
+	return syscall.Signal(max(exit.ExitCode()-supervise.ExitSignal, 0))
 }
 
 // cldExited is CLD_EXITED: the process ended by itself.

@@ -82,10 +82,29 @@ func setUp() error {
 	if err := loadModules(); err != nil {
 		return err
 	}
+	if err := loopbackUp(); err != nil {
+		return fmt.Errorf("bring up the loopback network interface: %w", err)
+	}
 	if os.Getenv(EnvRoot) == RootOfHost {
 		return mountTmp()
 	}
 	return nil
+}
+
+// loopbackUp gives the guest 127.0.0.1, its only network, which many programs take
+// for granted.
+func loopbackUp() error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	r, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	r.SetUint16(unix.IFF_UP)
+	return unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, r)
 }
 
 // mountTmp makes /tmp writable and private. What the host has there stays

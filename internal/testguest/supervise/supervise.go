@@ -41,5 +41,6 @@ const (
 	FDLineOut  = 5 // what the guest's serial line writes
 )
 
-// ExitKilled is the supervisor's exit status when the virtual machine was ended by a signal.
-const ExitKilled = 125
+// ExitSignal is added to the number of the signal that ended the virtual machine,
+// and gives the supervisor's exit status then. Shells do the same.
+const ExitSignal = 128

@@ -96,7 +96,8 @@ func run(args []string) (exit int, err error) {
 	if code := cmd.ProcessState.ExitCode(); code >= 0 {
 		return code, nil
 	}
-	return ExitKilled, nil
+	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ExitSignal + int(status.Signal()), nil
 }
 
 // group is the virtual machine's process group.

@@ -1,0 +1,6 @@
+// Package test holds other people's programs, as they are, against ours: socat and
+// mdlayher/vsock in a Linux guest, and a client of Firecracker's protocol.
+//
+// It is a module of its own, for what only these tests depend on. It has nothing
+// but tests.
+package test
