@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"vsockets.dev/internal/unixsocket"
 )
@@ -25,6 +26,13 @@ type Attach struct {
 	stop     context.CancelFunc
 	sessions sync.WaitGroup
 }
+
+// attachTimeout is how long a process may take from its connection to its first
+// packet. It holds a CID, and there are only so many.
+const attachTimeout = 10 * time.Second
+
+// errSilent says that it took longer.
+var errSilent = fmt.Errorf("the process has not set up its device within %v", attachTimeout)
 
 // errFull says that the CIDs of an Attach are all in use.
 var errFull = errors.New("all CIDs are in use")
@@ -107,6 +115,8 @@ func (a *Attach) admit(ctx context.Context, conn *net.UnixConn) {
 	}
 	a.sessions.Go(func() {
 		defer close(p.done)
+		silent := time.AfterFunc(attachTimeout, p.endSilent)
+		defer silent.Stop()
 		p.serve(ctx, conn)
 		a.sw.unplug(p.port)
 	})
@@ -152,6 +162,13 @@ func (a *Attach) freeCID() (uint32, error) {
 		}
 	}
 	return 0, fmt.Errorf("%w, from %d to %d", errFull, a.config.First, a.config.Last)
+}
+
+// endSilent ends the session of a process that has not begun.
+func (p *attached) endSilent() {
+	if !p.device.Started() {
+		p.end(errSilent)
+	}
 }
 
 func (p *attached) String() string {

@@ -129,19 +129,18 @@ func (b *backlog) refund(n int) {
 // overflow resets the connection of a packet for which there is no room.
 func (b *backlog) overflow(p *packet.Packet) {
 	b.from.counters.overflow.Add(1)
+	asked := b.to.flows.unanswered(inbound(&p.Header))
 	opened := b.from.flows.end(outbound(&p.Header))
 	accepted := b.to.flows.end(inbound(&p.Header))
 	if h, ok := p.Refusal(); ok {
 		b.from.to.Take(&packet.Packet{Header: h}, nil)
 	}
-	switch p.Op {
-	case packet.OpRequest: // the receiver has not heard of it
-	case packet.OpResponse, packet.OpReset:
+	switch {
+	case p.Op == packet.OpRequest: // the receiver has not heard of it
+	case p.Op == packet.OpResponse, p.Op == packet.OpReset, asked:
 		b.reset(p.Header, maxResets)
-	default:
-		if opened || accepted {
-			b.reset(p.Header, math.MaxInt) // as many as there are connections
-		}
+	case opened, accepted:
+		b.reset(p.Header, math.MaxInt) // as many as there are connections
 	}
 }
 

@@ -94,6 +94,13 @@ func (f *flows) answer(k flow) bool {
 	return ok
 }
 
+// unanswered says whether a connection was asked for, and nothing else yet.
+func (f *flows) unanswered(k flow) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.since[k].IsZero()
+}
+
 // end forgets a connection, and says whether it was there.
 func (f *flows) end(k flow) bool {
 	f.mu.Lock()

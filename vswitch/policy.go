@@ -175,6 +175,10 @@ func ParseRule(s string) (Rule, error) {
 	if r.PortFirst, r.PortLast, err = parseRange(ports); err != nil {
 		return r, fmt.Errorf("vswitch: rule %q: ports %w", s, err)
 	}
+	if r.PortFirst == 0 && r.PortLast == vsock.PortAny {
+		r.PortLast = 0
+		return r, nil
+	}
 	if r.allPorts() {
 		return r, fmt.Errorf("vswitch: rule %q: port 0 cannot be named alone; it is among * and 0-1", s)
 	}

@@ -100,6 +100,13 @@ func (d *Device) Counters() (malformed, dropped uint64) {
 	return d.badPackets.Load(), d.dropped.Load()
 }
 
+// Started says whether the guest has begun to take part.
+func (d *Device) Started() bool {
+	d.tx.mu.Lock()
+	defer d.tx.mu.Unlock()
+	return d.tx.running()
+}
+
 // Traffic tells what came from the guest, and what went to it.
 func (d *Device) Traffic() (from, to Traffic) {
 	d.tx.mu.Lock()

@@ -19,8 +19,8 @@ type rx struct {
 	kick, call *eventfd.Event
 
 	mu      sync.Mutex
-	pollers int // who polls; the device is not asked for a signal
-	broken  bool
+	pollers int  // who polls; the device is not asked for a signal
+	over    bool // the ring is broken, or about to be unmapped
 	ring    *virtqueue.Driver
 	buffer  [queueSize]uint16 // by descriptor: which buffer it holds
 	packet  packet.Packet
@@ -99,19 +99,23 @@ func (r *rx) take() (more bool) {
 }
 
 func (r *rx) takeLocked() (more bool) {
-	if r.broken {
+	if r.over {
 		return false
 	}
 	more, err := r.batch()
 	if err != nil {
-		r.broken = true
+		r.over = true
 		r.d.fail(fmt.Errorf("driver: CID %d: receive queue: %w", r.d.cid, err))
 		r.call.Interrupt() // at once: nothing of this ring is to be trusted
 	}
 	return more
 }
 
+// stop ends all use of the ring, also by those who poll it.
 func (r *rx) stop() {
+	r.mu.Lock()
+	r.over = true
+	r.mu.Unlock()
 	if r.call != nil {
 		r.call.Interrupt()
 	}
@@ -121,7 +125,7 @@ func (r *rx) stop() {
 func (r *rx) ready() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.pollers == 0 && !r.broken && r.ring.EnableNotify()
+	return r.pollers == 0 && !r.over && r.ring.EnableNotify()
 }
 
 // batch needs mu. It takes some packets and gives their buffers back; it says
