@@ -1,6 +1,6 @@
 SHELL := bash
 
-.PHONY: build test check fuzz demo clean
+.PHONY: build test check fuzz bench demo clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/vsock
@@ -17,6 +17,10 @@ check:
 # FUZZTIME=10m is the time for each fuzz target.
 fuzz:
 	@set -o pipefail; FUZZTIME=$${FUZZTIME:-10m} scripts/fuzz.sh | go run ./scripts/testreport
+
+# ROUNDS=5, TIME=500ms and SCALE=1 say how long it measures; the result is in docs/PERFORMANCE.md.
+bench: build
+	@scripts/bench.sh
 
 demo: build
 	@scripts/demo.sh

@@ -25,7 +25,11 @@ const (
 
 // commands is the command line.
 type commands struct {
-	Demo demoCommand `cmd:"" help:"Boot two Linux guests and show sockets between them and this program."`
+	Demo   demoCommand   `cmd:"" help:"Boot two Linux guests and show sockets between them and this program."`
+	Bench  benchCommand  `cmd:"" help:"Measure connections."`
+	Switch switchCommand `cmd:"" help:"Run a switch of virtual machines and processes."`
+	Ps     psCommand     `cmd:"" help:"Show the contexts of a switch."`
+	Guest  guestCommand  `cmd:"" help:"Add, change and remove the guests of a switch."`
 }
 
 func main() {

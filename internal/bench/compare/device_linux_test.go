@@ -1,0 +1,158 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"vsockets.dev/internal/bench"
+	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/relay"
+	"vsockets.dev/vsock"
+	"vsockets.dev/vswitch"
+)
+
+// TestDevice has our own switch be a device of someone else's: what a guest connects
+// to comes out at a Unix socket.
+func TestDevice(t *testing.T) {
+	dir := t.TempDir()
+	d := Device{Name: "ours", Socket: filepath.Join(dir, "device"), UDS: filepath.Join(dir, "host")}
+	sw := vswitch.New(vswitch.Config{})
+	defer sw.Close()
+	if _, err := sw.AddGuest(vswitch.GuestConfig{CID: nearCID, Socket: d.Socket}); err != nil {
+		t.Fatal(err)
+	}
+	l, err := listen(t.Context(), sw.Host())
+	if err != nil {
+		t.Fatal(err)
+	}
+	joined := make(chan struct{})
+	go func() {
+		defer close(joined)
+		join(l, d.UDS+"_1024")
+	}()
+
+	rep, err := Run(t.Context(), Config{
+		Transports: []string{"limit"}, Devices: []Device{d}, Rounds: 1, Time: 10 * time.Millisecond, Child: testChild(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	<-joined
+	if e := rep.entry("ours"); e.Error != "" || e.Restarts > 0 || len(e.Summary) != len(metrics()) {
+		t.Errorf("%d of %d metrics, %d restarts, %s", len(e.Summary), len(metrics()), e.Restarts, e.Error)
+	}
+}
+
+// join joins the connections of l to a Unix socket, until l is closed.
+func join(l *vsock.Listener, path string) {
+	done := make(chan struct{})
+	n := 0
+	for {
+		near, err := l.AcceptConn()
+		if err != nil {
+			break
+		}
+		n++
+		go func() {
+			defer func() { done <- struct{}{} }()
+			far, err := net.Dial("unix", path)
+			if err != nil {
+				_ = near.Close()
+				return
+			}
+			_ = relay.Join(near, far.(*net.UnixConn))
+		}()
+	}
+	for range n {
+		<-done
+	}
+}
+
+// sink takes so many bytes, and then no more.
+type sink struct {
+	room  int
+	parts []uint32
+	flags uint32
+}
+
+func (s *sink) Take(p *packet.Packet, _ packet.Waker) (int, bool) {
+	n := min(s.room, int(p.Len))
+	s.room -= n
+	s.parts, s.flags = append(s.parts, uint32(n)), p.Flags
+	return n, n == int(p.Len)
+}
+
+func TestOneBuffer(t *testing.T) {
+	const size = 40 << 10
+	for name, tc := range map[string]struct {
+		room, n int
+		parts   []uint32
+	}{
+		"all of it":   {size, size, []uint32{16 << 10, 16 << 10, 8 << 10}},
+		"no room":     {0, 0, []uint32{0}},
+		"room for 20": {20 << 10, 20 << 10, []uint32{16 << 10, 4 << 10}},
+	} {
+		s := &sink{room: tc.room}
+		p := packet.Packet{Header: packet.Header{Op: packet.OpRW, Len: size, Flags: packet.EndOfMessage}, Payload: [][]byte{make([]byte, size)}}
+		n, ok := oneBuffer{s}.Take(&p, nil)
+		if n != tc.n || ok != (tc.n == size) || len(s.parts) != len(tc.parts) {
+			t.Errorf("%s: %d, %v, parts %v; want %d, parts %v", name, n, ok, s.parts, tc.n, tc.parts)
+		}
+		if marked := s.flags != 0; marked != ok {
+			t.Errorf("%s: the end is marked: %v", name, marked)
+		}
+	}
+}
+
+func TestScale(t *testing.T) {
+	rep, err := Scale(t.Context(), ScaleConfig{
+		Contexts: 2, Conns: 20, Streams: 5, Rounds: 1, Time: 10 * time.Millisecond, IdleTime: 10 * time.Millisecond, Child: testChild(t),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 1, 5 and 4 streams each way, and two measurements beside 10.
+	if len(rep.Points) != 8 || len(rep.Targets) != 7 || rep.Idle.Conns != 20 {
+		t.Errorf("%d points, %d targets\n%s", len(rep.Points), len(rep.Targets), rep.Table())
+	}
+	if _, err := Scale(t.Context(), ScaleConfig{}); err == nil {
+		t.Error("nothing at all is measured")
+	}
+}
+
+// TestEndEnds has a child end with its input.
+func TestEndEnds(t *testing.T) {
+	in, stop := io.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- ServeEnd(in, nopCloser{io.Discard}) }()
+	_ = stop.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }
+
+// TestCancel leaves no child behind.
+func TestCancel(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	c := Config{Transports: []string{"unix"}, Rounds: 1, Time: bench.MaxTime / 2, Child: testChild(t)}
+	c.Progress = func(done, _ int, _ string) {
+		if done == 0 {
+			time.AfterFunc(20*time.Millisecond, cancel)
+		}
+	}
+	if _, err := Run(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,181 @@
+package compare
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"vsockets.dev/internal/bench"
+)
+
+// limit is what two cores can do: blocks through a ring between two threads that
+// never sleep, copied in and copied out, and nothing else.
+type limit struct{}
+
+func (limit) Name() string { return limitName }
+
+func (limit) Open(context.Context, string, childFunc) (link, error) { return limit{}, nil }
+
+func (limit) Close() error { return nil }
+
+// Sizes of the ring, of the reader's buffer, and of what goes between two looks at
+// the clock. A smaller ring and a larger buffer are slower: the two threads come to
+// wait for each other.
+const (
+	limitRing  = 2 << 20
+	limitRead  = 16 << 10
+	limitClock = 16 << 10
+)
+
+// spins is how often an end looks before it lets another goroutine run, which
+// matters where there is one core.
+const spins = 1 << 12
+
+// ring has one producer and one consumer. Each counts the bytes that it has moved,
+// on a cache line of its own.
+type ring struct {
+	_    [64]byte
+	head atomic.Uint64 // consumed
+	_    [56]byte
+	tail atomic.Uint64 // produced
+	_    [56]byte
+	buf  [limitRing]byte
+}
+
+// write copies all of b in. seen is the producer's last look at head.
+func (r *ring) write(b []byte, seen *uint64) {
+	tail := r.tail.Load()
+	for n := 0; tail+uint64(len(b))-*seen > limitRing; n++ {
+		if n >= spins {
+			runtime.Gosched()
+		}
+		*seen = r.head.Load()
+	}
+	at := tail % limitRing
+	if n := copy(r.buf[at:], b); n < len(b) {
+		copy(r.buf[:], b[n:])
+	}
+	r.tail.Store(tail + uint64(len(b)))
+}
+
+// read copies out what there is, at least one byte, unless stopped says that there
+// will be none.
+func (r *ring) read(b []byte, stopped func() bool) int {
+	head := r.head.Load()
+	end := false
+	for n := 0; ; n++ {
+		have := r.tail.Load() - head
+		if have > 0 {
+			at := head % limitRing
+			k := copy(b[:min(uint64(len(b)), have)], r.buf[at:])
+			r.head.Store(head + uint64(k))
+			return k
+		}
+		if end {
+			return 0
+		}
+		if n >= spins {
+			end = stopped() // then one more look
+			runtime.Gosched()
+			n = 0
+		}
+	}
+}
+
+func (limit) Run(_ context.Context, j bench.Job) (bench.Result, error) {
+	cpu := bench.CPUTime()
+	var r bench.Result
+	switch j.Kind {
+	case bench.Up:
+		r = limitUp(j)
+	case bench.Echo:
+		r = limitEcho(j)
+	default:
+		return r, errors.ErrUnsupported
+	}
+	r.CPU = bench.CPUTime() - cpu
+	return r, nil
+}
+
+// onThread runs f on a thread of its own.
+func onThread(all *sync.WaitGroup, f func()) {
+	all.Go(func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		f()
+	})
+}
+
+func limitUp(j bench.Job) (r bench.Result) {
+	pipe := new(ring)
+	var done atomic.Bool
+	var all sync.WaitGroup
+	start := time.Now()
+	onThread(&all, func() {
+		defer done.Store(true)
+		block := make([]byte, j.Block)
+		var seen uint64
+		for time.Since(start) < j.Time {
+			for n := 0; n < limitClock; n += len(block) {
+				pipe.write(block, &seen)
+			}
+		}
+	})
+	onThread(&all, func() {
+		buf := make([]byte, limitRead)
+		for {
+			n := pipe.read(buf, done.Load)
+			if n == 0 {
+				return
+			}
+			r.Bytes += uint64(n)
+		}
+	})
+	all.Wait()
+	r.Elapsed = time.Since(start)
+	return r
+}
+
+func limitEcho(j bench.Job) (r bench.Result) {
+	there, back := new(ring), new(ring)
+	var done atomic.Bool
+	var all sync.WaitGroup
+	h := hdrhistogram.New(1, int64(time.Minute), 3)
+	start := time.Now()
+	onThread(&all, func() {
+		defer done.Store(true)
+		block, buf := make([]byte, j.Block), make([]byte, j.Block)
+		never := func() bool { return false }
+		var seen uint64
+		for now := start; now.Sub(start) < j.Time; {
+			there.write(block, &seen)
+			for n := 0; n < len(buf); {
+				n += back.read(buf[n:], never)
+			}
+			after := time.Now()
+			_ = h.RecordValue(max(1, int64(after.Sub(now)))) // beyond a minute it is nobody's
+			now = after
+			r.Ops++
+		}
+	})
+	onThread(&all, func() {
+		buf := make([]byte, j.Block)
+		var seen uint64
+		for {
+			n := there.read(buf, done.Load)
+			if n == 0 {
+				return
+			}
+			back.write(buf[:n], &seen)
+		}
+	})
+	all.Wait()
+	r.Elapsed, r.Bytes = time.Since(start), r.Ops*uint64(j.Block)
+	r.Latency = bench.LatencyOf(h)
+	return r
+}

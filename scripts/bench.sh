@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Measures, and rewrites the tables and the picture of docs/PERFORMANCE.md.
+# Nothing there is typed by hand.
+#
+# ROUNDS=5 TIME=500ms     how often, and how long, each measurement is made
+# SCALE=0                 leaves out the measurements of many connections
+# VHOST_DEVICE_VSOCK=FILE rust-vmm's device, to compare with; default: from PATH
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# 1,000 attached contexts and 10,000 connections take descriptors.
+ulimit -n "$(ulimit -Hn)" 2>/dev/null || true
+
+temp=$(mktemp -d)
+device_pid=""
+end() {
+  [ -z "$device_pid" ] || kill "$device_pid" 2>/dev/null || true
+  rm -rf "$temp"
+}
+trap end EXIT
+
+device=()
+program=${VHOST_DEVICE_VSOCK:-$(command -v vhost-device-vsock || true)}
+if [ -n "$program" ]; then
+  "$program" --vm "guest-cid=4,socket=$temp/device,uds-path=$temp/host" 2>"$temp/device.log" &
+  device_pid=$!
+  for _ in $(seq 100); do
+    [ -S "$temp/device" ] && break
+    sleep 0.05
+  done
+  device=(--device "vhost-device-vsock=$temp/device,uds=$temp/host")
+else
+  echo "There is no vhost-device-vsock to compare with. Where Rust is, get it with" >&2
+  echo "  cargo install vhost-device-vsock --version 0.3.0 --locked" >&2
+fi
+
+bin/vsock bench compare --rounds "${ROUNDS:-5}" --time "${TIME:-500ms}" --json \
+  ${device[@]+"${device[@]}"} >"$temp/performance.json"
+scale=()
+if [ "${SCALE:-1}" != 0 ]; then
+  bin/vsock bench scale --json >"$temp/scale.json"
+  mv "$temp/scale.json" docs/performance-scale.json
+fi
+[ ! -e docs/performance-scale.json ] || scale=(--scale docs/performance-scale.json)
+mv "$temp/performance.json" docs/performance.json
+
+bin/vsock bench render docs/performance.json ${scale[@]+"${scale[@]}"} \
+  --doc docs/PERFORMANCE.md --svg docs/performance.svg
+bin/vsock bench render docs/performance.json ${scale[@]+"${scale[@]}"}
