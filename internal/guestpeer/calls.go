@@ -133,6 +133,9 @@ func (c *Client) send(q request) error {
 
 // Call runs a command, see Caller.
 func (c *Client) Call(ctx context.Context, name string, args, result any) error {
+	if err := ctx.Err(); err != nil {
+		return err // nothing is begun
+	}
 	raw, err := json.Marshal(args)
 	if err != nil {
 		return err
