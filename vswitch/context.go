@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 
-	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 	"vsockets.dev/internal/stack"
 	"vsockets.dev/vsock"
 )
@@ -54,12 +54,12 @@ func (sw *Switch) newContext(cfg ContextConfig, offered func(*stack.Offer) bool)
 }
 
 // poller gives where packets from a CID come in: its device, nil if it has none.
-func (sw *Switch) poller(cid uint32) packet.Poller {
+func (sw *Switch) poller(cid uint32) spin.Ring {
 	p := (*sw.routes.Load())[cid]
 	if p == nil {
 		return nil
 	}
-	poller, _ := p.to.(packet.Poller)
+	poller, _ := p.to.(spin.Ring)
 	return poller
 }
 

@@ -7,7 +7,7 @@ import (
 	"syscall"
 
 	"vsockets.dev/internal/driver"
-	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 	"vsockets.dev/internal/stack"
 	"vsockets.dev/vsock"
 )
@@ -28,7 +28,7 @@ func Dial(ctx context.Context, path string) (*Stack, error) {
 	}
 	s := &Stack{path: path, driver: d, stack: stack.New(stack.Config{
 		CID: d.CID(), Out: d,
-		Poller: func(uint32) packet.Poller { return d },
+		Poller: func(uint32) spin.Ring { return d },
 	})}
 	if err := d.Start(s.stack); err != nil {
 		_ = d.Close()

@@ -5,6 +5,7 @@ import (
 
 	"vsockets.dev/internal/guestmem"
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 	"vsockets.dev/internal/vhostuser"
 )
 
@@ -47,6 +48,7 @@ type Device struct {
 
 	txPacket packet.Packet // under tx.mu
 	pollers  int           // who polls TX; the guest is not asked for a kick; under tx.mu
+	more     spin.Wait     // of linger
 	heldBack bool          // Out refused a packet and has not called waker yet; under tx.mu
 	waker    packet.Waker  // a txWaker, made once
 	resting  atomic.Bool   // TX rests until there is room for replies
@@ -121,5 +123,5 @@ func (d *Device) Traffic() (from, to Traffic) {
 var (
 	_ vhostuser.Backend = (*Device)(nil)
 	_ packet.Sink       = (*Device)(nil)
-	_ packet.Poller     = (*Device)(nil)
+	_ spin.Ring         = (*Device)(nil)
 )

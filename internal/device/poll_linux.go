@@ -1,15 +1,17 @@
 package device
 
-// This file is the Device as a packet.Poller: what the guest sends.
+import "vsockets.dev/internal/spin"
 
-// Hold implements packet.Poller.
+// This file is the Device as a spin.Ring: what the guest sends.
+
+// Hold implements spin.Ring.
 func (d *Device) Hold() {
 	d.tx.mu.Lock()
 	d.pollers++
 	d.tx.mu.Unlock()
 }
 
-// Poll implements packet.Poller.
+// Poll implements spin.Ring.
 func (d *Device) Poll() bool {
 	if !d.tx.mu.TryLock() {
 		return false // someone else is at it
@@ -18,10 +20,13 @@ func (d *Device) Poll() bool {
 	return d.sendLocked()
 }
 
-// Release implements packet.Poller.
+// Release implements spin.Ring.
 func (d *Device) Release() {
 	d.tx.mu.Lock()
 	d.pollers--
 	d.tx.mu.Unlock()
 	d.resumeTX()
 }
+
+// linger looks for more of it.
+func (d *Device) linger() { spin.Linger(d, &d.more) }

@@ -94,8 +94,8 @@ func (d *Device) putReplies() error {
 // n bytes of the payload if the guest has no more buffers.
 func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
 	q := &d.rx
-	from := cursor{segs: p.Payload}
-	for {
+	from := packet.CursorAt(p.Payload)
+	for shown := 0; ; {
 		if ok, err := d.popRX(); !ok || err != nil {
 			return n, false, err
 		}
@@ -109,11 +109,14 @@ func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
 			d.dropped.Add(1)
 			return rest, true, nil
 		}
+		if p.Type != packet.TypeDatagram {
+			rest = min(rest, chunk)
+		}
 		h := p.Part(n, min(rest, room))
 		h.Encode(&d.rxHeader)
-		to := cursor{segs: q.chain.Writable}
-		to.write(d.rxHeader[:])
-		to.copyFrom(&from, int(h.Len))
+		to := packet.CursorAt(q.chain.Writable)
+		to.Write(d.rxHeader[:])
+		to.CopyFrom(&from, int(h.Len))
 		q.ring.Push(q.chain.Head, packet.HeaderSize+h.Len)
 		q.held = false
 		d.to.add(int(h.Len))
@@ -121,8 +124,16 @@ func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
 		if n == int(p.Len) {
 			return n, true, nil
 		}
+		if n-shown >= chunk {
+			d.publishRX()
+			shown = n
+		}
 	}
 }
+
+// chunk is the most payload that goes as one packet, and about as much is shown to the
+// guest at a time: it copies some while the next is being copied here.
+const chunk = 16 << 10
 
 // popRX needs rx.mu. It takes a buffer of the guest. When there is none it asks
 // for a kick, and looks again, since the guest may have been faster. A guest that

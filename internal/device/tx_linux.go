@@ -6,7 +6,6 @@ import (
 	"vsockets.dev/internal/eventfd"
 	"vsockets.dev/internal/guestmem"
 	"vsockets.dev/internal/packet"
-	"vsockets.dev/internal/spin"
 	"vsockets.dev/internal/virtqueue"
 )
 
@@ -15,13 +14,11 @@ import (
 const txBatch = 64
 
 // txLoop takes what the guest sends, until kick is interrupted. A guest that has sent
-// may send more at once, so that is waited for a short time without a kick.
+// may send more at once, so that is looked for without a kick for a short time.
 func (d *Device) txLoop(kick *eventfd.Event) {
-	var more spin.Wait
 	kick.Serve(d.txReady, func() {
-		for d.sendAll(); more.ForOthers(d.Poll); {
-			d.sendAll()
-		}
+		d.sendAll()
+		d.linger()
 	})
 }
 

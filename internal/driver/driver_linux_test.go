@@ -101,14 +101,20 @@ func TestSend(t *testing.T) {
 					if n, ok := b.driver.Take(p, newWaker()); n != int(p.Len) || !ok {
 						t.Fatalf("Take: %d, %v", n, ok)
 					}
-					head, h, got := b.sent()
-					if d := cmp.Diff(p.Header, h); d != "" {
-						t.Fatalf("header (-want +got):\n%s", d)
+					for off := 0; ; {
+						head, h, got := b.sent()
+						n := min(chunk, len(want)-off)
+						if d := cmp.Diff(p.Part(off, n), h); d != "" {
+							t.Fatalf("header (-want +got):\n%s", d)
+						}
+						if string(got) != want[off:][:n] {
+							t.Fatalf("the payload from %d on is not what was sent", off)
+						}
+						b.giveBack(head, 0)
+						if off += n; off == len(want) {
+							break
+						}
 					}
-					if string(got) != want {
-						t.Fatalf("the payload of %d bytes is not what was sent", len(got))
-					}
-					b.giveBack(head, 0)
 				}
 			})
 		}
@@ -178,6 +184,7 @@ func TestLeftoversWake(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			b := newBed(t, features)
 			large := out(packet.MaxPayload)
+			large.Type = packet.TypeDatagram // all in one packet
 			for range queueSize / need(packet.MaxPayload) {
 				if _, ok := b.driver.Take(large, nil); !ok {
 					t.Fatal("refused, though there is room")
@@ -211,7 +218,7 @@ func TestPart(t *testing.T) {
 			p := out(len(data))
 			p.Type, p.Flags = packet.TypeSeqpacket, packet.EndOfMessage
 			n, ok := b.driver.Take(p, w)
-			if ok || n != 2*bufferSize-packet.HeaderSize {
+			if ok || n != 2*chunk {
 				t.Fatalf("with two buffers left: %d, %v", n, ok)
 			}
 			for range queueSize - 2 {
@@ -219,9 +226,11 @@ func TestPart(t *testing.T) {
 				b.giveBack(head, 0)
 			}
 			receive(t, w, "room")
-			_, h, got := b.sent()
-			if h.Len != uint32(n) || string(got) != string(data[:n]) || h.Flags != 0 {
-				t.Errorf("the part is %v", &h)
+			for off := 0; off < n; off += chunk {
+				_, h, got := b.sent()
+				if h.Len != chunk || string(got) != string(data[off:][:chunk]) || h.Flags != 0 {
+					t.Errorf("the part at %d is %v", off, &h)
+				}
 			}
 			rest := out(0)
 			rest.Type, rest.Flags = p.Type, p.Flags
@@ -229,8 +238,14 @@ func TestPart(t *testing.T) {
 			if n, ok := b.driver.Take(rest, w); !ok || n != int(rest.Len) {
 				t.Fatalf("the rest: %d, %v", n, ok)
 			}
-			if _, h, got := b.sent(); string(got) != string(data[n:]) || h.Flags != packet.EndOfMessage {
-				t.Errorf("the rest is %v", &h)
+			for off := n; off < len(data); off += chunk {
+				want := uint32(0)
+				if off+chunk == len(data) {
+					want = packet.EndOfMessage
+				}
+				if _, h, got := b.sent(); string(got) != string(data[off:][:chunk]) || h.Flags != want {
+					t.Errorf("the rest at %d is %v", off, &h)
+				}
 			}
 		})
 	}

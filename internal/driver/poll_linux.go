@@ -1,8 +1,8 @@
 package driver
 
-// This file is the Driver as a packet.Poller.
+// This file is the Driver as a spin.Ring.
 
-// Hold implements packet.Poller.
+// Hold implements spin.Ring.
 func (d *Driver) Hold() {
 	r := &d.rx
 	r.mu.Lock()
@@ -10,7 +10,7 @@ func (d *Driver) Hold() {
 	r.mu.Unlock()
 }
 
-// Poll implements packet.Poller.
+// Poll implements spin.Ring.
 func (d *Driver) Poll() bool {
 	r := &d.rx
 	if !r.mu.TryLock() {
@@ -20,7 +20,7 @@ func (d *Driver) Poll() bool {
 	return r.takeLocked()
 }
 
-// Release implements packet.Poller.
+// Release implements spin.Ring.
 func (d *Driver) Release() {
 	r := &d.rx
 	r.mu.Lock()

@@ -18,6 +18,8 @@ type rx struct {
 	d          *Driver
 	kick, call *eventfd.Event
 
+	more spin.Wait // of Linger
+
 	mu      sync.Mutex
 	pollers int  // who polls; the device is not asked for a signal
 	over    bool // the ring is broken, or about to be unmapped
@@ -74,14 +76,12 @@ func (r *rx) give(i uint16) error {
 	return nil
 }
 
-// loop takes what arrives, until stop. More may come at once, so that is waited for a
-// short time without a signal.
+// loop takes what arrives, until stop. More may come at once, so that is looked for
+// without a signal for a short time.
 func (r *rx) loop() {
-	var more spin.Wait
 	r.call.Serve(r.ready, func() {
-		for r.takeAll(); more.ForOthers(r.d.Poll); {
-			r.takeAll()
-		}
+		r.takeAll()
+		spin.Linger(r.d, &r.more)
 	})
 }
 

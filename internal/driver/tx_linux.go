@@ -44,6 +44,10 @@ func (t *tx) init(d *Driver) (err error) {
 	return err
 }
 
+// chunk is the most payload that goes as one packet. The device copies one while the
+// next is being copied here.
+const chunk = bufferSize - packet.HeaderSize
+
 // Take sends a packet: it copies it to free buffers and hands them to the device.
 func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	t := &d.tx
@@ -52,33 +56,36 @@ func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	if t.stopped {
 		return int(p.Len), true
 	}
-	if err := t.reclaim(need(int(p.Len))); err != nil {
-		d.fail(err)
-		return int(p.Len), true
-	}
-	room := len(t.free)*bufferSize - packet.HeaderSize
-	if room < min(int(p.Len), 1) {
-		if w != nil { // nobody waits for a reply to go: with the queue full, it is dropped
-			t.waiters.Add(w)
+	for from := packet.CursorAt(p.Payload); ; {
+		size := int(p.Len) - n
+		if p.Type != packet.TypeDatagram { // that cannot be split
+			size = min(size, chunk)
 		}
-		return 0, w == nil
+		if err := t.reclaim(need(size)); err != nil {
+			d.fail(err)
+			return int(p.Len), true
+		}
+		if len(t.free) < need(size) {
+			// Nobody waits for a reply to go: with the queue full, it is dropped, as is
+			// a datagram.
+			if w == nil || p.Type == packet.TypeDatagram {
+				return int(p.Len), true
+			}
+			t.waiters.Add(w)
+			return n, false
+		}
+		h := p.Part(n, size)
+		if err := t.put(&h, &from); err != nil {
+			d.fail(err)
+			return int(p.Len), true
+		}
+		if t.ring.Publish() {
+			_ = t.kick.Signal()
+		}
+		if n += size; n == int(p.Len) {
+			return n, true
+		}
 	}
-	if p.Type == packet.TypeDatagram && room < int(p.Len) {
-		return int(p.Len), true // it cannot be split, and is lost
-	}
-	n = min(int(p.Len), room)
-	if err := t.put(p, n); err != nil {
-		d.fail(err)
-		return int(p.Len), true
-	}
-	if t.ring.Publish() {
-		_ = t.kick.Signal()
-	}
-	if n < int(p.Len) && w != nil {
-		t.waiters.Add(w)
-		return n, false
-	}
-	return int(p.Len), true
 }
 
 // need is how many buffers a payload takes.
@@ -105,17 +112,20 @@ func (t *tx) reclaim(n int) error {
 	return nil
 }
 
-// put needs mu, and enough free buffers. It sends the first n bytes of p.
-func (t *tx) put(p *packet.Packet, n int) error {
-	h := p.Part(0, n)
+// put needs mu, and enough free buffers. It sends a packet with a header and the
+// payload that follows in from.
+func (t *tx) put(h *packet.Header, from *packet.Cursor) error {
 	h.Encode(&t.header)
 	t.chain, t.room, t.last = t.chain[:0], nil, noBuffer
 	if err := t.write(t.header[:]); err != nil {
 		return err
 	}
 	first := t.last
-	for _, s := range p.Payload {
-		s = s[:min(len(s), n)]
+	for n := int(h.Len); n > 0; {
+		s := from.Next(n)
+		if s == nil {
+			break
+		}
 		n -= len(s)
 		if err := t.write(s); err != nil {
 			return err

@@ -27,16 +27,3 @@ type Sink interface {
 type Waker interface {
 	Wake()
 }
-
-// A Poller is where packets come from. Whoever waits for one may take it up itself,
-// rather than sleep until another goroutine has been woken that does so.
-type Poller interface {
-	// Hold begins a time in which Poll is called over and over: nobody need be woken
-	// for what comes. Release ends it, and sees to what came meanwhile.
-	Hold()
-	Release()
-
-	// Poll takes up some of what has come, in the caller's goroutine, and says whether
-	// that was anything. None of the locks of a Sink may be held.
-	Poll() bool
-}

@@ -2,7 +2,8 @@
 //
 // To wake a goroutine whose thread sleeps takes longer than most answers do. So who
 // waits looks for a while itself for what it waits for, if that pays: how long is
-// learnt from the waits before. What is idle spins once for each wait, and then never.
+// learnt from the waits before. What is idle spins once for each wait, and then never;
+// and whoever spins gives way to all others who have something to do.
 package spin
 
 import (
@@ -16,14 +17,14 @@ const (
 	shortest = 2 * time.Microsecond
 	retry    = 16 // after as many waits without, it is tried again whether it pays now
 
-	looksPerClock = 8 // reading the clock takes as long as some looks
+	looksPerClock = 8 // reading the clock takes as long as some looks, and so does giving way
 )
 
-// Goroutines that spin in this program: those that wait for something themselves, and
-// those that do it for others, who stop when one of the first begins.
-var foreground, background atomic.Int32
+// foreground is how many goroutines spin in this program that wait for something
+// themselves. Those that do it for others stop when there is one, see Server.
+var foreground atomic.Int32
 
-// most is how many of either may spin. They take processors from those that work, so
+// most is how many of them may spin. They take processors from those that work, so
 // half of the processors is what they get.
 func most() int32 { return int32(runtime.GOMAXPROCS(0) / 2) }
 
@@ -45,42 +46,27 @@ func (w *Wait) For(done, look func() bool) bool {
 		return false
 	}
 	until := time.Now().Add(w.budget)
-	for n := 0; ; n++ {
+	for n := 1; ; n++ {
 		found := look()
 		if done() {
-			w.budget = min(2*w.budget, longest)
+			w.paid()
 			return true
 		}
-		if !found && n%looksPerClock == 0 && time.Now().After(until) {
-			w.budget /= 2
-			return false
+		if found {
+			runtime.Gosched() // it was someone else's
+		} else if n%looksPerClock == 0 {
+			if time.Now().After(until) {
+				w.failed()
+				return false
+			}
+			giveWay()
 		}
 	}
 }
 
-// ForOthers looks until it finds something, and then says true, until the time is
-// up, or until someone spins who waits himself.
-func (w *Wait) ForOthers(look func() bool) bool {
-	if !w.pays() {
-		return false
-	}
-	defer background.Add(-1)
-	if background.Add(1) > most() {
-		return false
-	}
-	until := time.Now().Add(w.budget)
-	for n := 0; foreground.Load() == 0; n++ {
-		if look() {
-			w.budget = min(2*w.budget, longest)
-			return true
-		}
-		if n%looksPerClock == 0 && time.Now().After(until) {
-			w.budget /= 2
-			return false
-		}
-	}
-	return false
-}
+// paid and failed note how a wait went for which it was looked.
+func (w *Wait) paid()   { w.budget = min(2*w.budget, longest) }
+func (w *Wait) failed() { w.budget /= 2 }
 
 // pays says whether to spin for this wait.
 func (w *Wait) pays() bool {

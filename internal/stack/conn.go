@@ -41,9 +41,9 @@ type conn struct {
 	st   *Stack
 	flow flow
 	typ  packet.Type
-	out  packet.Sink   // the way to the peer
-	in   packet.Poller // the way from it; nil: it cannot be polled
-	opt  options       // as they were when the connection was begun
+	out  packet.Sink // the way to the peer
+	in   spin.Ring   // the way from it; nil: it cannot be polled
+	opt  options     // as they were when the connection was begun
 
 	readMu    sync.Mutex // one Recv at a time
 	readSpin  spin.Wait  // readMu

@@ -1,13 +1,12 @@
 package stack
 
 import (
-	"vsockets.dev/internal/packet"
 	"vsockets.dev/internal/spin"
 )
 
 // look is spin.Wait.For for a signal that a packet brings, which is taken up from
 // where it comes in. It says whether the signal was sent.
-func look(w *spin.Wait, sig signal, from packet.Poller) bool {
+func look(w *spin.Wait, sig signal, from spin.Ring) bool {
 	if from == nil {
 		return false
 	}
@@ -17,7 +16,7 @@ func look(w *spin.Wait, sig signal, from packet.Poller) bool {
 }
 
 // await returns when a signal is sent.
-func await(w *spin.Wait, sig signal, from packet.Poller) {
+func await(w *spin.Wait, sig signal, from spin.Ring) {
 	if !look(w, sig, from) {
 		<-sig
 	}

@@ -18,6 +18,7 @@ import (
 	"sync"
 
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 	"vsockets.dev/vsock"
 )
 
@@ -39,7 +40,7 @@ type Config struct {
 
 	// Poller, if there is one, gives where packets from a CID come in; nil if that
 	// cannot be polled.
-	Poller func(cid uint32) packet.Poller
+	Poller func(cid uint32) spin.Ring
 
 	// Unclaimed, if there is one, is asked for each connection to a port where nobody
 	// listens. It must not block: it says whether it takes the connection, and does
@@ -53,7 +54,7 @@ type Stack struct {
 	out          packet.Sink
 	unprivileged bool
 	unclaimed    func(*Offer) bool
-	poller       func(cid uint32) packet.Poller
+	poller       func(cid uint32) spin.Ring
 
 	mu        sync.RWMutex
 	conns     map[flow]*conn
@@ -152,7 +153,7 @@ func (st *Stack) sinkTo(cid uint32) packet.Sink {
 }
 
 // pollerFor gives where packets from a remote CID come in.
-func (st *Stack) pollerFor(cid uint32) packet.Poller {
+func (st *Stack) pollerFor(cid uint32) spin.Ring {
 	if st.poller == nil || cid == st.cid || cid == vsock.CIDLocal {
 		return nil
 	}

@@ -1,0 +1,102 @@
+package spin
+
+import (
+	"runtime"
+	"sync"
+	"time"
+)
+
+// A Ring is where something comes by that others wait for.
+type Ring interface {
+	// Hold begins a time in which Poll is called over and over: nobody need be woken
+	// for what comes. Release ends it, and sees to what came meanwhile.
+	Hold()
+	Release()
+
+	// Poll takes up some of what has come, and says whether that was anything.
+	Poll() bool
+}
+
+// server looks into the rings at which something came by a short time ago, for all of
+// the program: one goroutine, so that many rings cost no more than one.
+var server struct {
+	mu     sync.Mutex
+	joined []visit
+	runs   bool
+}
+
+// visit is a ring that is looked into.
+type visit struct {
+	ring  Ring
+	wait  *Wait
+	until time.Time
+	found bool
+}
+
+// Linger has a ring be looked into at which something has come by, since more may come
+// at once, until it is idle. The ring has its own wait, which nobody else uses until
+// the ring is released.
+func Linger(r Ring, w *Wait) {
+	if most() == 0 || foreground.Load() > 0 || !w.pays() {
+		return
+	}
+	r.Hold()
+	server.mu.Lock()
+	server.joined = append(server.joined, visit{ring: r, wait: w, until: time.Now().Add(w.budget)})
+	runs := server.runs
+	server.runs = true
+	server.mu.Unlock()
+	if !runs {
+		go serve()
+	}
+}
+
+// serve looks into all rings that join, until none is left.
+func serve() {
+	var visits []visit
+	for n := 1; ; n++ {
+		if n%looksPerClock == 0 || len(visits) == 0 {
+			var over bool
+			if visits, over = review(visits); over {
+				return
+			}
+			giveWay()
+		}
+		for i := range visits {
+			if v := &visits[i]; v.ring.Poll() {
+				v.found = true
+				runtime.Gosched() // whoever waited for it
+			}
+		}
+	}
+}
+
+// review lets those go that are idle, and adds those that have joined.
+func review(visits []visit) (_ []visit, over bool) {
+	now, yield := time.Now(), foreground.Load() > 0
+	kept := visits[:0]
+	for _, v := range visits {
+		switch {
+		case v.found:
+			v.wait.paid()
+			v.found, v.until = false, now.Add(v.wait.budget)
+		case now.After(v.until):
+			v.wait.failed()
+			v.ring.Release()
+			continue
+		}
+		if yield {
+			v.ring.Release()
+			continue
+		}
+		kept = append(kept, v)
+	}
+	server.mu.Lock()
+	defer server.mu.Unlock()
+	kept = append(kept, server.joined...)
+	server.joined = server.joined[:0]
+	if len(kept) == 0 {
+		server.runs = false
+	}
+	return kept, len(kept) == 0
+}
