@@ -49,9 +49,10 @@ type Device struct {
 	txPacket packet.Packet // under tx.mu
 	pollers  int           // who polls TX; the guest is not asked for a kick; under tx.mu
 	more     spin.Wait     // of linger
-	heldBack bool          // Out refused a packet and has not called waker yet; under tx.mu
-	waker    packet.Waker  // a txWaker, made once
-	resting  atomic.Bool   // TX rests until there is room for replies
+	lease    spin.Lease
+	heldBack bool         // Out refused a packet and has not called waker yet; under tx.mu
+	waker    packet.Waker // a txWaker, made once
+	resting  atomic.Bool  // TX rests until there is room for replies
 
 	// Under rx.mu.
 	rxHeader [packet.HeaderSize]byte

@@ -30,3 +30,6 @@ func (d *Device) Release() {
 
 // linger looks for more of it.
 func (d *Device) linger() { spin.Linger(d, &d.more) }
+
+// Lease implements spin.Ring.
+func (d *Device) Lease() *spin.Lease { return &d.lease }

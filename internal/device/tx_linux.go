@@ -22,18 +22,19 @@ func (d *Device) txLoop(kick *eventfd.Event) {
 	})
 }
 
-// txReady says whether there is something to take, and asks for a kick if not.
+// txReady says whether there is something to take, and asks for a kick if not, unless
+// someone polls.
 func (d *Device) txReady() (ready bool) {
 	q := &d.tx
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.running() || d.pollers > 0 || d.heldBack || d.restTX() {
+	if !q.running() || d.heldBack || d.restTX() {
 		return false
 	}
 	var err error
 	defer func() { d.check(q, err) }()
 	defer q.mem.Catch(guestmem.Arm(), &err)
-	return q.ring.HasAvail() || q.ring.EnableNotify()
+	return q.ring.HasAvail() || d.pollers == 0 && q.ring.EnableNotify()
 }
 
 // txWaker takes up TX when Out, which refused a packet, has room for it.

@@ -12,6 +12,7 @@ import (
 	"vsockets.dev/internal/eventfd"
 	"vsockets.dev/internal/guestmem"
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 	"vsockets.dev/internal/vhostuser"
 )
 
@@ -44,9 +45,10 @@ type Driver struct {
 	mem      *guestmem.Memory
 	file     *os.File // of mem
 
-	rx rx
-	tx tx
-	in packet.Sink // of what arrives
+	rx    rx
+	tx    tx
+	lease spin.Lease  // of rx
+	in    packet.Sink // of what arrives
 
 	loops sync.WaitGroup
 	end   sync.Once

@@ -1,5 +1,7 @@
 package driver
 
+import "vsockets.dev/internal/spin"
+
 // This file is the Driver as a spin.Ring.
 
 // Hold implements spin.Ring.
@@ -30,3 +32,6 @@ func (d *Driver) Release() {
 		r.takeAll()
 	}
 }
+
+// Lease implements spin.Ring.
+func (d *Driver) Lease() *spin.Lease { return &d.lease }

@@ -121,11 +121,18 @@ func (r *rx) stop() {
 	}
 }
 
-// ready says whether something has arrived, and asks for a signal if not.
+// ready says whether something has arrived, and asks for a signal if not, unless
+// someone polls.
 func (r *rx) ready() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.pollers == 0 && !r.over && r.ring.EnableNotify()
+	switch {
+	case r.over:
+		return false
+	case r.pollers > 0:
+		return r.ring.HasUsed()
+	}
+	return r.ring.EnableNotify()
 }
 
 // batch needs mu. It takes some packets and gives their buffers back; it says

@@ -6,17 +6,6 @@ import (
 	"time"
 )
 
-// A Ring is where something comes by that others wait for.
-type Ring interface {
-	// Hold begins a time in which Poll is called over and over: nobody need be woken
-	// for what comes. Release ends it, and sees to what came meanwhile.
-	Hold()
-	Release()
-
-	// Poll takes up some of what has come, and says whether that was anything.
-	Poll() bool
-}
-
 // server looks into the rings at which something came by a short time ago, for all of
 // the program: one goroutine, so that many rings cost no more than one.
 var server struct {
@@ -42,7 +31,7 @@ func Linger(r Ring, w *Wait) {
 	}
 	r.Hold()
 	server.mu.Lock()
-	server.joined = append(server.joined, visit{ring: r, wait: w, until: time.Now().Add(w.budget)})
+	server.joined = append(server.joined, visit{ring: r, wait: w, until: time.Now().Add(budget)})
 	runs := server.runs
 	server.runs = true
 	server.mu.Unlock()
@@ -79,7 +68,7 @@ func review(visits []visit) (_ []visit, over bool) {
 		switch {
 		case v.found:
 			v.wait.paid()
-			v.found, v.until = false, now.Add(v.wait.budget)
+			v.found, v.until = false, now.Add(budget)
 		case now.After(v.until):
 			v.wait.failed()
 			v.ring.Release()

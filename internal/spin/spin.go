@@ -13,9 +13,12 @@ import (
 )
 
 const (
-	longest  = 50 * time.Microsecond // about what it costs to sleep and be woken
-	shortest = 2 * time.Microsecond
-	retry    = 16 // after as many waits without, it is tried again whether it pays now
+	// budget is for how long one looks. It is more than what it costs to be woken, so
+	// that one who looks finds what another does who is woken for it.
+	budget = 100 * time.Microsecond
+
+	// mostSkips is how many waits are not looked for at most, after others in vain.
+	mostSkips = 63
 
 	looksPerClock = 8 // reading the clock takes as long as some looks, and so does giving way
 )
@@ -28,33 +31,37 @@ var foreground atomic.Int32
 // half of the processors is what they get.
 func most() int32 { return int32(runtime.GOMAXPROCS(0) / 2) }
 
-// Wait is what is known of one kind of wait. Its user locks it. The zero value is
-// ready to use.
+// Wait is what is known of one kind of wait: after one in vain some are skipped, and
+// after the next twice as many. Its user locks it. The zero value is ready to use.
 type Wait struct {
-	budget  time.Duration // 0: not known yet; below shortest: it does not pay
-	skipped int
+	skips int // how many are to be skipped after one in vain
+	left  int // and how many of those are left
 }
 
-// For looks until done, and then says true, or until the time is up. Look says
-// whether it found something, even if that was not it.
-func (w *Wait) For(done, look func() bool) bool {
-	if !w.pays() {
-		return false
+// For looks into a ring until done, and then says true, or until the time is up. Then
+// the caller sleeps, and will be woken.
+func (w *Wait) For(done func() bool, r Ring) bool {
+	if w.pays() && w.look(done, r) {
+		return true
 	}
+	r.Lease().drop(r)
+	return false
+}
+
+func (w *Wait) look(done func() bool, r Ring) bool {
 	defer foreground.Add(-1)
 	if foreground.Add(1) > most() {
 		return false
 	}
-	until := time.Now().Add(w.budget)
+	r.Lease().use(r)
+	until := time.Now().Add(budget)
 	for n := 1; ; n++ {
-		found := look()
+		r.Poll()
 		if done() {
 			w.paid()
 			return true
 		}
-		if found {
-			runtime.Gosched() // it was someone else's
-		} else if n%looksPerClock == 0 {
+		if n%looksPerClock == 0 {
 			if time.Now().After(until) {
 				w.failed()
 				return false
@@ -65,20 +72,18 @@ func (w *Wait) For(done, look func() bool) bool {
 }
 
 // paid and failed note how a wait went for which it was looked.
-func (w *Wait) paid()   { w.budget = min(2*w.budget, longest) }
-func (w *Wait) failed() { w.budget /= 2 }
+func (w *Wait) paid() { w.skips = 0 }
 
-// pays says whether to spin for this wait.
+func (w *Wait) failed() {
+	w.skips = min(2*w.skips+1, mostSkips)
+	w.left = w.skips
+}
+
+// pays says whether to look for this wait.
 func (w *Wait) pays() bool {
-	if w.budget == 0 && w.skipped == 0 {
-		w.budget = longest
-	}
-	if w.budget >= shortest {
-		return true
-	}
-	if w.skipped++; w.skipped%retry != 0 {
+	if w.left > 0 {
+		w.left--
 		return false
 	}
-	w.budget = shortest
 	return true
 }

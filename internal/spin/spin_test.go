@@ -25,10 +25,10 @@ func TestFor(t *testing.T) {
 	needTwo(t)
 	var w Wait
 	for range 1000 { // the machine may be busy with something else just then
-		looks := 0
-		if w.For(func() bool { return looks == 10 }, func() bool { looks++; return false }) {
-			if w.budget < shortest {
-				t.Errorf("the budget is %v after a wait that paid", w.budget)
+		r := newRing(0)
+		if w.For(func() bool { return r.polls.Load() == 10 }, r) {
+			if w.skips != 0 {
+				t.Errorf("%d are skipped after a wait that paid", w.skips)
 			}
 			return
 		}
@@ -36,28 +36,28 @@ func TestFor(t *testing.T) {
 	t.Error("what came was not found")
 }
 
-// TestForInVain has nothing come: the budget shrinks until it is not tried any more,
-// but now and then.
+// TestForInVain has nothing come: it is tried less and less often.
 func TestForInVain(t *testing.T) {
 	needTwo(t)
 	var w Wait
 	tried := 0
 	for range 100 {
-		looked := false
-		if w.For(never, func() bool { looked = true; return false }) {
+		r := newRing(0)
+		if w.For(never, r) {
 			t.Fatal("what did not come was found")
 		}
-		if looked {
+		if r.polls.Load() > 0 {
 			tried++
+			receive(t, r.released)
 		}
 	}
-	if tried < 6 || tried > 15 {
+	if tried < 6 || tried > 8 {
 		t.Errorf("tried %d times in 100", tried)
 	}
-	for range 2 * retry {
-		w.For(func() bool { return true }, never)
+	for range mostSkips + 1 {
+		w.For(func() bool { return true }, newRing(0))
 	}
-	if w.budget <= shortest {
+	if w.skips != 0 {
 		t.Error("it is not taken up again when it pays")
 	}
 }
@@ -68,7 +68,7 @@ func TestForCrowded(t *testing.T) {
 	foreground.Add(most())
 	defer foreground.Add(-most())
 	var w Wait
-	if w.For(func() bool { return true }, never) {
+	if w.For(func() bool { return true }, newRing(0)) {
 		t.Error("one more spins")
 	}
 }
@@ -79,6 +79,7 @@ type ring struct {
 	released chan struct{}
 	left     atomic.Int32
 	polls    atomic.Int32
+	lease    Lease
 }
 
 func newRing(left int32) *ring {
@@ -86,6 +87,8 @@ func newRing(left int32) *ring {
 	r.left.Store(left)
 	return r
 }
+
+func (r *ring) Lease() *Lease { return &r.lease }
 
 func (r *ring) Hold()    { r.held.Add(1) }
 func (r *ring) Release() { r.held.Add(-1); r.released <- struct{}{} }
@@ -117,8 +120,8 @@ func TestLinger(t *testing.T) {
 			t.Errorf("held %d, %d left, %d polls", r.held.Load(), r.left.Load(), r.polls.Load())
 		}
 	}
-	if waits[0].budget >= longest {
-		t.Errorf("the budget of an idle ring is %v", waits[0].budget)
+	if waits[0].skips == 0 {
+		t.Error("nothing is skipped after an idle ring")
 	}
 	for { // the server ends, too
 		server.mu.Lock()
@@ -147,5 +150,21 @@ func TestLingerYields(t *testing.T) {
 	Linger(other, &w)
 	if other.held.Load() != 0 {
 		t.Error("another is begun")
+	}
+}
+
+// TestLease has a ring that is looked into again and again be held once, until that ends.
+func TestLease(t *testing.T) {
+	needTwo(t)
+	r := newRing(0)
+	for range 100 {
+		r.lease.use(r)
+		if n := r.held.Load(); n < 0 || n > 1 {
+			t.Fatalf("held %d times", n)
+		}
+	}
+	receive(t, r.released)
+	for r.held.Load() != 0 {
+		runtime.Gosched()
 	}
 }

@@ -1,18 +1,11 @@
 package stack
 
-import (
-	"vsockets.dev/internal/spin"
-)
+import "vsockets.dev/internal/spin"
 
-// look is spin.Wait.For for a signal that a packet brings, which is taken up from
-// where it comes in. It says whether the signal was sent.
+// look looks for a short time into the ring that a signal's packet comes by, and says
+// whether the signal was sent.
 func look(w *spin.Wait, sig signal, from spin.Ring) bool {
-	if from == nil {
-		return false
-	}
-	from.Hold()
-	defer from.Release()
-	return w.For(sig.sent, from.Poll)
+	return from != nil && w.For(sig.sent, from)
 }
 
 // await returns when a signal is sent.

@@ -145,6 +145,9 @@ func (q *Driver) Used() (head uint16, written uint32, ok bool, err error) {
 	return head, written, true, nil
 }
 
+// HasUsed says whether the device has returned something.
+func (q *Driver) HasUsed() bool { return uint16(q.usedHead.Load()>>16) != q.consumed }
+
 // EnableNotify asks the device for a notification of what it returns next. It
 // says whether something was returned in the meantime.
 func (q *Driver) EnableNotify() (used bool) {
@@ -154,7 +157,7 @@ func (q *Driver) EnableNotify() (used bool) {
 		q.silent = false
 		q.storeHead()
 	}
-	return uint16(q.usedHead.Load()>>16) != q.consumed
+	return q.HasUsed()
 }
 
 // DisableNotify asks for none. With EVENT_IDX the device notifies once per

@@ -1,0 +1,103 @@
+package spin
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A Ring is where something comes by that goroutines wait for.
+type Ring interface {
+	// Hold begins a time in which Poll is called over and over: nobody need be woken
+	// for what comes. Release ends it, and sees to what came meanwhile.
+	Hold()
+	Release()
+
+	// Poll takes up some of what has come, and says whether that was anything.
+	Poll() bool
+
+	// Lease gives the ring's own, always the same one.
+	Lease() *Lease
+}
+
+// leaseTime is how long a ring stays held after someone has looked into it, who is
+// likely to come back: to hold and release it each time would have the other side
+// wake us each time. What comes and is not looked for waits as long, twice at most.
+const leaseTime = 100 * time.Microsecond
+
+// Lease is what keeps a ring held. The zero value is ready to use.
+type Lease struct {
+	held atomic.Bool
+	uses atomic.Uint32
+	seen uint32 // of uses, by the keeper
+}
+
+// use holds the ring for some time, if it is not held already. Nothing but speed
+// depends on it.
+func (l *Lease) use(r Ring) {
+	l.uses.Add(1)
+	if !l.held.Load() && !l.held.Swap(true) {
+		r.Hold()
+		keep(l, r)
+	}
+}
+
+// drop releases the ring: someone goes to sleep who is to be woken.
+func (l *Lease) drop(r Ring) {
+	if l.held.Load() && l.held.Swap(false) {
+		r.Release()
+	}
+}
+
+// keeper releases the rings whose leases are over, in one goroutine.
+var keeper struct {
+	mu    sync.Mutex
+	rings map[*Lease]Ring
+	runs  bool
+}
+
+func keep(l *Lease, r Ring) {
+	keeper.mu.Lock()
+	defer keeper.mu.Unlock()
+	if keeper.rings == nil {
+		keeper.rings = make(map[*Lease]Ring)
+	}
+	keeper.rings[l] = r
+	if !keeper.runs {
+		keeper.runs = true
+		go keepAll()
+	}
+}
+
+// keepAll releases rings until none is held.
+func keepAll() {
+	for more := true; more; more = keepSome() {
+		time.Sleep(leaseTime)
+	}
+}
+
+// keepSome releases the rings that nobody has looked into since the last time.
+func keepSome() (more bool) {
+	var over []Ring
+	keeper.mu.Lock()
+	for l, r := range keeper.rings {
+		switch uses := l.uses.Load(); {
+		case !l.held.Load():
+			delete(keeper.rings, l)
+		case uses != l.seen:
+			l.seen = uses
+		default:
+			delete(keeper.rings, l)
+			if l.held.Swap(false) {
+				over = append(over, r)
+			}
+		}
+	}
+	keeper.runs = len(keeper.rings) > 0
+	more = keeper.runs
+	keeper.mu.Unlock()
+	for _, r := range over {
+		r.Release()
+	}
+	return more
+}
