@@ -52,9 +52,9 @@ func serve() {
 			giveWay()
 		}
 		for i := range visits {
-			if v := &visits[i]; v.ring.Poll() {
+			if v := &visits[i]; v.ring.Poll() && !v.found {
 				v.found = true
-				runtime.Gosched() // whoever waited for it
+				runtime.Gosched() // to whoever waited for it
 			}
 		}
 	}
