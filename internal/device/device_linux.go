@@ -48,7 +48,6 @@ type Device struct {
 
 	txPacket packet.Packet // under tx.mu
 	pollers  int           // who polls TX; the guest is not asked for a kick; under tx.mu
-	more     spin.Wait     // of linger
 	lease    spin.Lease
 	heldBack bool         // Out refused a packet and has not called waker yet; under tx.mu
 	waker    packet.Waker // a txWaker, made once

@@ -29,7 +29,7 @@ func (d *Device) Release() {
 }
 
 // linger looks for more of it.
-func (d *Device) linger() { spin.Linger(d, &d.more) }
+func (d *Device) linger() { spin.Linger(d) }
 
 // Lease implements spin.Ring.
 func (d *Device) Lease() *spin.Lease { return &d.lease }

@@ -18,8 +18,6 @@ type rx struct {
 	d          *Driver
 	kick, call *eventfd.Event
 
-	more spin.Wait // of Linger
-
 	mu      sync.Mutex
 	pollers int  // who polls; the device is not asked for a signal
 	over    bool // the ring is broken, or about to be unmapped
@@ -81,7 +79,7 @@ func (r *rx) give(i uint16) error {
 func (r *rx) loop() {
 	r.call.Serve(r.ready, func() {
 		r.takeAll()
-		spin.Linger(r.d, &r.more)
+		spin.Linger(r.d)
 	})
 }
 

@@ -30,6 +30,9 @@ type Lease struct {
 	held atomic.Bool
 	uses atomic.Uint32
 	seen uint32 // of uses, by the keeper
+
+	lingers atomic.Bool // the server looks into it, and uses wait
+	wait    Wait
 }
 
 // use holds the ring for some time, if it is not held already. Nothing but speed

@@ -17,27 +17,37 @@ var server struct {
 // visit is a ring that is looked into.
 type visit struct {
 	ring  Ring
-	wait  *Wait
+	lease *Lease
 	until time.Time
 	found bool
 }
 
 // Linger has a ring be looked into at which something has come by, since more may come
-// at once, until it is idle. The ring has its own wait, which nobody else uses until
-// the ring is released.
-func Linger(r Ring, w *Wait) {
-	if most() == 0 || foreground.Load() > 0 || !w.pays() {
+// at once, until it is idle.
+func Linger(r Ring) {
+	l := r.Lease()
+	if most() == 0 || foreground.Load() > 0 || l.lingers.Swap(true) {
+		return
+	}
+	if !l.wait.pays() {
+		l.lingers.Store(false)
 		return
 	}
 	r.Hold()
 	server.mu.Lock()
-	server.joined = append(server.joined, visit{ring: r, wait: w, until: time.Now().Add(budget)})
+	server.joined = append(server.joined, visit{ring: r, lease: l, until: time.Now().Add(budget)})
 	runs := server.runs
 	server.runs = true
 	server.mu.Unlock()
 	if !runs {
 		go serve()
 	}
+}
+
+// leave ends a visit.
+func (v *visit) leave() {
+	v.lease.lingers.Store(false)
+	v.ring.Release()
 }
 
 // serve looks into all rings that join, until none is left.
@@ -67,15 +77,15 @@ func review(visits []visit) (_ []visit, over bool) {
 	for _, v := range visits {
 		switch {
 		case v.found:
-			v.wait.paid()
+			v.lease.wait.paid()
 			v.found, v.until = false, now.Add(budget)
 		case now.After(v.until):
-			v.wait.failed()
-			v.ring.Release()
+			v.lease.wait.failed()
+			v.leave()
 			continue
 		}
 		if yield {
-			v.ring.Release()
+			v.leave()
 			continue
 		}
 		kept = append(kept, v)

@@ -110,9 +110,8 @@ func receive(t *testing.T, c <-chan struct{}) {
 func TestLinger(t *testing.T) {
 	needTwo(t)
 	rings := []*ring{newRing(0), newRing(1), newRing(1000)}
-	waits := make([]Wait, len(rings))
-	for i, r := range rings {
-		Linger(r, &waits[i])
+	for _, r := range rings {
+		Linger(r)
 	}
 	for _, r := range rings {
 		receive(t, r.released)
@@ -120,7 +119,7 @@ func TestLinger(t *testing.T) {
 			t.Errorf("held %d, %d left, %d polls", r.held.Load(), r.left.Load(), r.polls.Load())
 		}
 	}
-	if waits[0].skips == 0 {
+	if rings[0].lease.wait.skips == 0 {
 		t.Error("nothing is skipped after an idle ring")
 	}
 	for { // the server ends, too
@@ -138,8 +137,7 @@ func TestLinger(t *testing.T) {
 func TestLingerYields(t *testing.T) {
 	needTwo(t)
 	r := newRing(1 << 30)
-	var w Wait
-	Linger(r, &w)
+	Linger(r)
 	for r.polls.Load() == 0 {
 		runtime.Gosched()
 	}
@@ -147,7 +145,7 @@ func TestLingerYields(t *testing.T) {
 	defer foreground.Add(-1)
 	receive(t, r.released)
 	other := newRing(1)
-	Linger(other, &w)
+	Linger(other)
 	if other.held.Load() != 0 {
 		t.Error("another is begun")
 	}
