@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting, vet for every platform, the linter, and a tidy go.mod.
+# Formatting, vet and build of all tests for every platform, the linter, and a tidy go.mod.
 # All checks run, whatever the first ones find.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -24,6 +24,8 @@ for platform in $PLATFORMS; do
   for module in $MODULES; do
     (cd "$module" && GOOS=${platform%/*} GOARCH=${platform#*/} go vet ./...) ||
       failed+=("vet of $module for $platform")
+    (cd "$module" && GOOS=${platform%/*} GOARCH=${platform#*/} go test -c -o /dev/null ./... >/dev/null) ||
+      failed+=("the tests of $module for $platform")
   done
 done
 
