@@ -183,7 +183,11 @@ var sendTests = []test{
 		wait := r.background(func() error { _, err := a.Send([]byte("x"), 0); return err })
 		r.ok(b.Close(), "close")
 		_, send := r.A.Traits.unread(&r.B.Traits)
-		r.want(wait(), send, "send")
+		err := wait()
+		if r.B.Traits.Relayed && errors.Is(err, syscall.EPIPE) {
+			return // the relay could not write, and told so before it read the reset
+		}
+		r.want(err, send, "send")
 	}},
 	{name: "shutdown while waiting for credit", run: func(r *rig) {
 		a, b := r.sized(vsock.Stream, smallBuffer)
