@@ -8,7 +8,7 @@ root=$PWD
 GOLANGCI_LINT=v2.15.0
 PLATFORMS="linux/amd64 linux/arm64 linux/386 linux/riscv64 windows/amd64 windows/arm64 darwin/arm64 darwin/amd64 freebsd/amd64"
 # Those of the repository, by folder.
-MODULES=". test"
+MODULES=". test compat/vsock adapters/vsockgrpc adapters/vsockttrpc adapters/test"
 
 failed=()
 

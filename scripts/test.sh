@@ -89,8 +89,10 @@ run_all() {
   # Results are never taken from the cache: Go does not know that they depend
   # on a guest's kernel.
   go test -json -count=1 ${race[@]+"${race[@]}"} ./... || status=1
-  # A module of its own: what only these tests depend on is no business of users.
-  (cd test && go test -json -count=1 ${race[@]+"${race[@]}"} ./...) || status=1
+  # Modules of their own: what only they depend on is no business of other users.
+  for module in test compat/vsock adapters/vsockgrpc adapters/vsockttrpc adapters/test; do
+    (cd "$module" && go test -json -count=1 ${race[@]+"${race[@]}"} ./...) || status=1
+  done
   # Memory that is taken away is a fault, which the race detector's own runtime
   # does not always survive: those tests are left out with it, and run here.
   if [ ${#race[@]} -gt 0 ]; then
