@@ -27,9 +27,11 @@ const leaseTime = 100 * time.Microsecond
 
 // Lease is what keeps a ring held. The zero value is ready to use.
 type Lease struct {
-	held atomic.Bool
 	uses atomic.Uint32
 	seen uint32 // of uses, by the keeper
+
+	mu   sync.Mutex  // of what changes held: no release comes before its hold
+	held atomic.Bool // written under mu
 
 	lingers atomic.Bool // the server looks into it, and uses wait
 	wait    Wait
@@ -39,15 +41,32 @@ type Lease struct {
 // depends on it.
 func (l *Lease) use(r Ring) {
 	l.uses.Add(1)
-	if !l.held.Load() && !l.held.Swap(true) {
-		r.Hold()
+	if !l.held.Load() && l.hold(r) {
 		keep(l, r)
 	}
 }
 
-// drop releases the ring: someone goes to sleep who is to be woken.
+func (l *Lease) hold(r Ring) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.held.Load() {
+		return false
+	}
+	r.Hold()
+	l.held.Store(true)
+	return true
+}
+
+// drop releases the ring: its lease is over, or someone goes to sleep who is to be
+// woken.
 func (l *Lease) drop(r Ring) {
-	if l.held.Load() && l.held.Swap(false) {
+	if !l.held.Load() {
+		return
+	}
+	l.mu.Lock()
+	held := l.held.Swap(false)
+	l.mu.Unlock()
+	if held {
 		r.Release()
 	}
 }
@@ -81,7 +100,7 @@ func keepAll() {
 
 // keepSome releases the rings that nobody has looked into since the last time.
 func keepSome() (more bool) {
-	var over []Ring
+	over := make(map[*Lease]Ring)
 	keeper.mu.Lock()
 	for l, r := range keeper.rings {
 		switch uses := l.uses.Load(); {
@@ -91,16 +110,14 @@ func keepSome() (more bool) {
 			l.seen = uses
 		default:
 			delete(keeper.rings, l)
-			if l.held.Swap(false) {
-				over = append(over, r)
-			}
+			over[l] = r
 		}
 	}
 	keeper.runs = len(keeper.rings) > 0
 	more = keeper.runs
 	keeper.mu.Unlock()
-	for _, r := range over {
-		r.Release()
+	for l, r := range over {
+		l.drop(r)
 	}
 	return more
 }

@@ -2,6 +2,7 @@ package spin
 
 import (
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -164,5 +165,41 @@ func TestLease(t *testing.T) {
 	receive(t, r.released)
 	for r.held.Load() != 0 {
 		runtime.Gosched()
+	}
+}
+
+// counted is a Ring that must not be released before it is held.
+type counted struct {
+	ring
+	bad atomic.Bool
+}
+
+func (r *counted) Hold() {
+	runtime.Gosched() // whoever would be faster
+	r.held.Add(1)
+}
+
+func (r *counted) Release() {
+	if r.held.Add(-1) < 0 {
+		r.bad.Store(true)
+	}
+}
+
+// TestLeaseRaces has some look into a ring while others go to sleep on it.
+func TestLeaseRaces(t *testing.T) {
+	needTwo(t)
+	var r counted
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for range 20000 {
+				r.lease.use(&r)
+				r.lease.drop(&r)
+			}
+		})
+	}
+	all.Wait()
+	if r.bad.Load() || r.held.Load() != 0 {
+		t.Errorf("released before it was held: %v; held %d times in the end", r.bad.Load(), r.held.Load())
 	}
 }
