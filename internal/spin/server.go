@@ -55,11 +55,11 @@ func serve() {
 	var visits []visit
 	for n := 1; ; n++ {
 		if n%looksPerClock == 0 || len(visits) == 0 {
+			now := time.Now()
 			var over bool
-			if visits, over = review(visits); over {
+			if visits, over = review(visits, now, gaveWay(now) > crowded); over {
 				return
 			}
-			giveWay()
 		}
 		for i := range visits {
 			if v := &visits[i]; v.ring.Poll() && !v.found {
@@ -70,12 +70,17 @@ func serve() {
 	}
 }
 
-// review lets those go that are idle, and adds those that have joined.
-func review(visits []visit) (_ []visit, over bool) {
-	now, yield := time.Now(), foreground.Load() > 0
+// review lets those go that are idle, or all if the machine is busy, and adds those
+// that have joined.
+func review(visits []visit, now time.Time, busy bool) (_ []visit, over bool) {
+	yield := foreground.Load() > 0
 	kept := visits[:0]
 	for _, v := range visits {
 		switch {
+		case busy:
+			v.lease.wait.failed()
+			v.leave()
+			continue
 		case v.found:
 			v.lease.wait.paid()
 			v.found, v.until = false, now.Add(budget)

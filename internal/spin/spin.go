@@ -21,6 +21,10 @@ const (
 	mostSkips = 63
 
 	looksPerClock = 8 // reading the clock takes as long as some looks, and so does giving way
+
+	// crowded is how long the others may take that one gives way to. Where they take
+	// longer, who sleeps is served before who spins.
+	crowded = time.Millisecond
 )
 
 // foreground is how many goroutines spin in this program that wait for something
@@ -62,13 +66,18 @@ func (w *Wait) look(done func() bool, r Ring) bool {
 			return true
 		}
 		if n%looksPerClock == 0 {
-			if time.Now().After(until) {
+			if now := time.Now(); now.After(until) || gaveWay(now) > crowded {
 				w.failed()
 				return false
 			}
-			giveWay()
 		}
 	}
+}
+
+// gaveWay gives way, and tells how long that took.
+func gaveWay(now time.Time) time.Duration {
+	giveWay()
+	return time.Since(now)
 }
 
 // paid and failed note how a wait went for which it was looked.

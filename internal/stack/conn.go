@@ -190,9 +190,6 @@ func (c *conn) close() error {
 	}
 	c.mu.Unlock()
 	c.flush()
-	if c.in != nil {
-		spin.Linger(c.in) // the peer's next request is often not far
-	}
 	return nil
 }
 

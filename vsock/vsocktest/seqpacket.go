@@ -158,6 +158,7 @@ var seqpacketTests = []test{
 		r.ok(a.Shutdown(vsock.ShutWrite), "shutdown")
 		switch {
 		case sent && r.B.Traits.NoEmptyMessages != nil:
+			r.awaits(b, vsock.PollRdHup)
 			r.fails(b, errEOF)
 		case sent:
 			r.message(b, "")
