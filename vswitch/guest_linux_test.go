@@ -389,3 +389,38 @@ func sentBy(sw *Switch, cid uint32) uint64 {
 	}
 	return 0
 }
+
+// TestGuestNewCID gives a guest another CID while it runs: its kernel is told by the
+// event queue, and its connections are reset.
+func TestGuestNewCID(t *testing.T) {
+	b := newBed(t)
+	const newCID = 77
+	to := call[vsock.Addr](t, b.guest, guestpeer.CmdListen, guestpeer.Listen{Port: 1024, Service: guestpeer.ServiceEcho})
+	c, err := vsock.Dial(t.Context(), b.sw.Host(), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	guest := (*b.sw.routes.Load())[guestCID].owner.(*Guest)
+	if later, err := guest.SetCID(newCID); later || err != nil {
+		t.Fatalf("SetCID: %v, %v", later, err)
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a connection with the old CID reads %v", err)
+	}
+	server := call[vsock.Addr](t, b.local, guestpeer.CmdListen, guestpeer.Listen{Port: 1025, Service: guestpeer.ServiceEcho})
+	eventually(t, "the guest's connections come from its new CID", func() bool {
+		var o guestpeer.Outcome
+		err := b.guest.Call(t.Context(), guestpeer.CmdDial, guestpeer.Dial{To: server}, &o)
+		return err == nil && o.Local.CID == newCID
+	})
+	to.CID = newCID
+	back, err := vsock.Dial(t.Context(), b.sw.Host(), to)
+	if err != nil {
+		t.Fatalf("connecting to the new CID: %v", err)
+	}
+	defer back.Close()
+	if _, err := vsock.Dial(t.Context(), b.sw.Host(), vsock.Addr{CID: guestCID, Port: 1024}); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("connecting to the old CID: %v", err)
+	}
+}
