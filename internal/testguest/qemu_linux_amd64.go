@@ -126,6 +126,9 @@ func qemuCommand(cfg *Config, dir string) (*command, error) {
 	params := []string{
 		// A panic ends the guest: QEMU does not reboot.
 		"console=ttyS0", "panic=-1", "quiet",
+		// The kernel counts timer interrupts when it boots, and gives up where the
+		// emulator, on a busy machine, is late with them.
+		"no_timer_check",
 		guest.EnvRole + "=" + guest.RoleInit,
 		guest.EnvLine + "=/dev/ttyS1",
 		guest.EnvModuleRoot + "=" + qemuModuleRoot,
