@@ -104,6 +104,13 @@ func (p *port) setLimits(l Limits) error {
 
 // Take passes a packet on to its destination.
 func (p *port) Take(pkt *packet.Packet, w packet.Waker) (int, bool) {
+	if t := p.sw.taps.Load(); t != nil {
+		return t.take(p, pkt, w)
+	}
+	return p.pass(pkt, w)
+}
+
+func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 	if b := p.bucket.Load(); b != nil && !b.take(int(pkt.Len), w) {
 		return 0, false
 	}
@@ -175,6 +182,7 @@ func (p *port) permits(pkt *packet.Packet, to *port) bool {
 // refuse answers a packet that goes no further.
 func (p *port) refuse(pkt *packet.Packet) (int, bool) {
 	if h, ok := pkt.Refusal(); ok {
+		p.sw.tap(&h)
 		p.to.Take(&packet.Packet{Header: h}, nil)
 	}
 	return int(pkt.Len), true
@@ -294,6 +302,7 @@ func resetOf(k flow, cid uint32) *packet.Header {
 
 // reset sends an RST from p to another, after what waits for that.
 func (p *port) reset(to *port, h *packet.Header) {
+	p.sw.tap(h)
 	if p.gone == nil && to.gone == nil {
 		p.backlogTo(to).reset(*h, math.MaxInt)
 	} else {

@@ -52,6 +52,7 @@ type Switch struct {
 
 	// routes is replaced, never changed, so that a packet finds its way without a lock.
 	routes atomic.Pointer[map[uint32]*port]
+	taps   atomic.Pointer[taps] // replaced, never changed; nil: none
 
 	mu     sync.Mutex // changes of routes, policy and groups
 	pools  []*Attach  // replaced, never changed
@@ -115,7 +116,9 @@ func (sw *Switch) Close() error {
 			errs = append(errs, p.owner.Close())
 		}
 	}
-	return errors.Join(append(errs, sw.host.Close())...)
+	errs = append(errs, sw.host.Close())
+	sw.endTaps()
+	return errors.Join(errs...)
 }
 
 // checkCID says why a context cannot have a CID. Source: virtio 1.3 section 5.10.4.

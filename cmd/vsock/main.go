@@ -16,13 +16,6 @@ import (
 	"vsockets.dev/vsock"
 )
 
-// Exit statuses.
-const (
-	exitOK     = 0
-	exitFailed = 1 // what was asked for did not succeed
-	exitUsage  = 2 // the command line is wrong
-)
-
 // commands is the command line.
 type commands struct {
 	Demo   demoCommand   `cmd:"" help:"Boot two Linux guests and show sockets between them and this program."`
@@ -30,6 +23,20 @@ type commands struct {
 	Switch switchCommand `cmd:"" help:"Run a switch of virtual machines and processes."`
 	Ps     psCommand     `cmd:"" help:"Show the contexts of a switch."`
 	Guest  guestCommand  `cmd:"" help:"Add, change and remove the guests of a switch."`
+
+	Connect  connectCommand  `cmd:"" help:"Join standard input and output to a connection."`
+	Listen   listenCommand   `cmd:"" help:"Take a connection for standard input and output, or for a command."`
+	Forward  forwardCommand  `cmd:"" help:"Join TCP, Unix and vsock sockets and commands to one another."`
+	Cp       cpCommand       `cmd:"" help:"Copy a file to or from another machine, or serve a folder for that."`
+	SSHProxy sshProxyCommand `cmd:"" name:"ssh-proxy" help:"Be the ProxyCommand of ssh."`
+	Capture  captureCommand  `cmd:"" help:"Show the packets of a switch, or write them for Wireshark."`
+	Top      topCommand      `cmd:"" help:"Show the contexts and connections of a switch, again and again."`
+	Ping     pingCommand     `cmd:"" help:"Measure how long connections take to come about."`
+	Info     infoCommand     `cmd:"" help:"Show what this machine has of vsock."`
+	Doctor   doctorCommand   `cmd:"" help:"Say what stands between this machine and a working vsock."`
+
+	Completion completionCommand `cmd:"" help:"Write the completion of a shell."`
+	Man        manCommand        `cmd:"" help:"Write the manual pages."`
 }
 
 func main() {
@@ -79,7 +86,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 	}
 	if err := k.Run(); err != nil {
 		_, _ = fmt.Fprintln(stderr, "vsock:", err)
-		return exitFailed
+		return exitStatus(err)
 	}
 	return exitOK
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"syscall"
+	"time"
 
 	"vsockets.dev/internal/driver"
 	"vsockets.dev/internal/spin"
@@ -59,10 +60,14 @@ func (s *Stack) LocalCID() (uint32, error) { return s.driver.CID(), nil }
 // Done is closed when the context has ended: by Close, or because the switch did.
 func (s *Stack) Done() <-chan struct{} { return s.driver.Done() }
 
-// Close leaves the switch. The context's connections are reset and its listeners
-// closed.
+// flushTime is how long Close waits at most for the switch to take what was sent.
+const flushTime = 5 * time.Second
+
+// Close leaves the switch, when that has taken what was sent. The context's
+// connections are reset and its listeners closed.
 func (s *Stack) Close() error {
 	err := s.stack.Close()
+	s.driver.Flush(flushTime)
 	_ = s.driver.Close()
 	s.over.Wait()
 	return err

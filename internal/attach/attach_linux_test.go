@@ -117,3 +117,52 @@ func TestDialErrors(t *testing.T) {
 		t.Errorf("one that says nothing: %v", err)
 	}
 }
+
+// TestCloseLosesNothing leaves the switch right after sending: all of that arrives.
+func TestCloseLosesNothing(t *testing.T) {
+	sw := vswitch.New(vswitch.Config{})
+	defer sw.Close()
+	path := filepath.Join(t.TempDir(), "s")
+	if _, err := sw.AddAttach(vswitch.AttachConfig{Socket: path}); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := vsock.Listen(t.Context(), sw.Host(), vsock.Addr{CID: vsock.CIDAny, Port: 1024})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	for i := range 50 {
+		s, err := attach.Dial(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := vsock.Dial(t.Context(), s, vsock.Addr{CID: vsock.CIDHost, Port: 1024})
+		if err != nil {
+			t.Fatal(err)
+		}
+		host, err := ln.AcceptConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n = 300_000
+		type read struct {
+			n   int
+			err error
+		}
+		all := make(chan read)
+		go func() {
+			got, err := io.ReadAll(host)
+			all <- read{len(got), err}
+		}()
+		if _, err := c.Write(make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(c.CloseWrite(), c.Close(), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-all; got.n != n || got.err != nil {
+			t.Fatalf("round %d: %d bytes, %v; want %d", i, got.n, got.err, n)
+		}
+		_ = host.Close()
+	}
+}

@@ -3,6 +3,7 @@ package driver
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"vsockets.dev/internal/eventfd"
 	"vsockets.dev/internal/packet"
@@ -170,6 +171,32 @@ func (t *tx) extend() error {
 	}
 	t.next[i], t.last = noBuffer, i
 	return nil
+}
+
+// flushPause is how long Flush waits before it looks again. The device takes what is
+// in a ring at once, as a rule.
+const flushPause = 100 * time.Microsecond
+
+// Flush returns when the device has taken all that was sent, or the session or the
+// time is over.
+func (d *Driver) Flush(limit time.Duration) {
+	for over := time.Now().Add(limit); d.tx.busy() && time.Now().Before(over); {
+		time.Sleep(flushPause)
+	}
+}
+
+// busy says whether the device has some of the buffers.
+func (t *tx) busy() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.stopped {
+		return false
+	}
+	if err := t.reclaim(queueSize); err != nil {
+		t.d.fail(err)
+		return false
+	}
+	return len(t.free) < queueSize
 }
 
 // loop wakes the senders that wait when the device has returned buffers.

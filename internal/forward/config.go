@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
@@ -23,6 +24,10 @@ const DefaultMaxConns = 256
 type Config struct {
 	// Spec is from where to where.
 	Spec Spec
+
+	// Listener is what From listens with, where somebody else has made it, as
+	// systemd's socket activation does. The forward closes it. Default: one is made.
+	Listener net.Listener
 
 	// Stack gives the stack for endpoints of the kinds Vsock, Kernel and Host.
 	// Default: the kernel's for the first two, and an error for the third.

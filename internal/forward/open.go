@@ -23,6 +23,9 @@ func (c *Config) stack(k Kind) (vsock.Stack, error) {
 
 // listen opens the end that connections come from.
 func (c *Config) listen(ctx context.Context) (net.Listener, error) {
+	if c.Listener != nil {
+		return c.Listener, nil
+	}
 	e := c.Spec.From
 	switch e.Kind {
 	case TCP:

@@ -68,6 +68,10 @@ func newHandler(c controlled) http.Handler {
 			answer(w, r, result, err)
 		})
 	}
+	if d, ok := c.(*Daemon); ok {
+		mux.Handle("GET /v1/capture", &captures{sw: d.sw})
+		mux.Handle("GET /v1/connections", connections(d.sw))
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" {
 			missing(mux, w, r)

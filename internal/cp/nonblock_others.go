@@ -1,0 +1,5 @@
+//go:build !unix
+
+package cp
+
+const nonblock = 0
