@@ -146,12 +146,15 @@ func (c *conn) fillParked(segs [][]byte) ([][]byte, int) {
 }
 
 // dueCreditUpdate needs mu. The peer is told of free space when it knows of less
-// than half the buffer, rather than at every read. Of a seqpacket connection, also
-// when all is read: the peer may wait for the whole buffer, for one message.
+// than half the buffer, rather than at every read: of our buffer, or of its own if
+// that is smaller, since there are stacks that send no more than they would take
+// (newer Linux: "cap TX credit to local buffer size"). Of a seqpacket
+// connection, also when all is read: the peer may wait for the whole buffer, for one
+// message.
 func (c *conn) dueCreditUpdate() {
 	untold := c.fwd - c.told.Load()
 	all := c.typ == packet.TypeSeqpacket && c.rx.len() == 0
-	if c.state == established && untold > 0 && (untold >= c.bufAlloc/2 || all) {
+	if c.state == established && untold > 0 && (untold >= min(c.bufAlloc, c.peerAlloc)/2 || all) {
 		c.pending.Or(sendCreditUpdate)
 	}
 }

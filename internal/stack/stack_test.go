@@ -348,6 +348,28 @@ func TestCreditWraps(t *testing.T) {
 	}
 }
 
+// TestCreditOfCautiousPeer has a peer that sends no more than its own buffer would
+// take, which is smaller than ours: it hears of free space before it is stuck.
+func TestCreditOfCautiousPeer(t *testing.T) {
+	s, p, w := accepted(t)
+	defer s.Close()
+	c := s.(*Socket).conn.Load()
+	c.mu.Lock()
+	c.bufAlloc = 8 << 20
+	c.mu.Unlock()
+	buf := make([]byte, 1<<16) // all of the peer's
+	p.write(string(buf))
+	if _, err := io.ReadFull(reader{s}, buf); err != nil {
+		t.Fatal(err)
+	}
+	if len(w.packets) == 0 {
+		t.Fatal("the peer hears nothing")
+	}
+	if h := w.next(t, packet.OpCreditUpdate); h.FwdCnt < 1<<15 {
+		t.Errorf("it hears of %d bytes taken", h.FwdCnt)
+	}
+}
+
 type reader struct{ s vsock.Socket }
 
 func (r reader) Read(p []byte) (int, error) { return r.s.Read(p) }
