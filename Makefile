@@ -7,6 +7,7 @@ build:
 
 # GUESTS=0     leaves out the tests that boot a Linux guest
 # RACE=0       tests without the race detector
+# WINE=0       leaves out the tests built for Windows, which run under Wine
 # FUZZTIME=5s  is the time for each fuzz target; 0 leaves fuzzing out
 test:
 	@scripts/test.sh

@@ -10,6 +10,7 @@ package_names() {
     race) echo gcc libc6-dev ;;
     socat) echo socat ;;
     kerneltest) echo gcc libc6-dev xz-utils ;;
+    wine) echo wine64 libwine ;;
   esac
 }
 
@@ -21,6 +22,7 @@ package_use() {
     race) echo "a C compiler, for the race detector" ;;
     socat) echo "a client that others have written, which runs in guests" ;;
     kerneltest) echo "builds Linux's own test program of vSockets" ;;
+    wine) echo "runs tests built for Windows (104 MB to download)" ;;
   esac
 }
 
@@ -37,7 +39,14 @@ have() {
     # A static program, which links the C library's archive.
     kerneltest) command -v xz >/dev/null &&
       cc -x c -static -o /dev/null - <<<'int main(void) { return 0; }' 2>/dev/null ;;
+    wine) wine_loader >/dev/null ;;
   esac
+}
+
+# wine_loader: the path of Wine's loader of 64-bit programs. Debian has it outside
+# PATH: what there is in PATH is another package, which wants 32-bit Wine.
+wine_loader() {
+  command -v wine64 || command -v /usr/lib/wine/wine64
 }
 
 # obtainable PACKAGE...: no only if apt-get knows of packages but not of these

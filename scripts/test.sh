@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
 # Runs every test, then each fuzz target for a short time, and reports.
-# GUESTS, RACE and FUZZTIME: see the Makefile.
+# GUESTS, RACE, WINE and FUZZTIME: see the Makefile.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/packages.sh
+. scripts/wine.sh
 
 GUESTS=${GUESTS:-1}
 RACE=${RACE:-1}
+WINE=${WINE:-1}
 
 purposes=()
 [ "$GUESTS" = 0 ] || purposes+=(guests qemu socat kerneltest)
 [ "$RACE" = 0 ] || purposes+=(race)
+[ "$WINE" = 0 ] || purposes+=(wine)
 get_all() {
   install_missing ${purposes[@]+"${purposes[@]}"} || return
   [ "$GUESTS" = 0 ] || { fetch_missing_kernels && fetch_missing_kerneltest; }
@@ -20,6 +23,7 @@ if ! get_all; then
 To test without them:
   make test GUESTS=0    no Linux guests: the tests that boot one are skipped
   make test RACE=0      no race detector
+  make test WINE=0      no tests built for Windows
 END
   exit 1
 fi
@@ -78,11 +82,43 @@ else
   export CGO_ENABLED=1
 fi
 
+if [ "$WINE" = 0 ]; then
+  lost+=(-lost "Windows tests under Wine: WINE=0")
+elif ! have wine; then
+  WINE=0
+  lost+=(-lost "Windows tests under Wine: there is no 64-bit Wine on this machine (Debian packages wine64, libwine)")
+else
+  trap stop_wine EXIT
+  if ! prepare_wine; then
+    WINE=0
+    lost+=(-lost "Windows tests under Wine: Wine does not run Go programs on this machine, see $WINE_LOG")
+  fi
+fi
+
+# The race detector has no 32 bits, and no C compiler is needed. An x86-64 kernel
+# may have been built without them.
+bits32=1
+if ! CGO_ENABLED=0 GOARCH=386 go run ./scripts/testreport -h >/dev/null 2>&1; then
+  bits32=0
+  lost+=(-lost "32-bit tests: this machine runs no 386 programs")
+fi
+
 FUZZTIME=${FUZZTIME:-5s}
 export FUZZTIME
 if [ "$FUZZTIME" = 0 ]; then
   lost+=(-lost "fuzzing: FUZZTIME=0")
 fi
+
+# as KIND: adds to the packages' names in the output of `go test -json`, so that the
+# report tells these results from others of the same packages.
+as() {
+  sed -E -e "s/\"Package\":\"[^\"]*/& ($1)/" -e "s/\"Output\":\"(ok  |FAIL|\\?   )\\\\t[^\\]*/& ($1)/"
+}
+
+# What guests there are is for the tests above: these boot none.
+test_32_bits() {
+  VSOCKETS_REQUIRE_GUESTS=0 CGO_ENABLED=0 GOARCH=386 go test -json -count=1 "$@"
+}
 
 run_all() {
   local status=0
@@ -97,6 +133,13 @@ run_all() {
   # does not always survive: those tests are left out with it, and run here.
   if [ ${#race[@]} -gt 0 ]; then
     go test -json -count=1 ./internal/device || status=1
+  fi
+  if [ "$bits32" = 1 ]; then
+    test_32_bits ./vsock ./vsock/hyperv ./internal/stack ./internal/winsock | as 386 || status=1
+    (cd compat/vsock && test_32_bits ./...) | as 386 || status=1
+  fi
+  if [ "$WINE" != 0 ]; then
+    test_under_wine | as Wine || status=1
   fi
   if [ "$FUZZTIME" != 0 ]; then
     scripts/fuzz.sh || status=1

@@ -39,14 +39,15 @@ type cell struct {
 	ownPassed, ownFailed int // the test of the call itself
 }
 
-// addTest takes the result of a test on this machine, if it is one of conformance.
-func (m *matrix) addTest(test string, passed bool) {
+// addTest takes the result of a test on this machine, if it is one of conformance. A
+// stack that ran in another kind of way is a stack of its own.
+func (m *matrix) addTest(test, kind string, passed bool) {
 	name, ok := strings.CutPrefix(test, conformanceTest)
 	if !ok {
 		return
 	}
 	if stack, name, ok := strings.Cut(name, "/"); ok {
-		m.add(stack, name, passed)
+		m.add(stack+kind, name, passed)
 	}
 }
 

@@ -43,6 +43,24 @@ func TestConformanceOfOthers(t *testing.T) { t.Run("a", func(t *testing.T) { t.R
 `)
 }
 
+// TestMatrixOfKinds has the same tests run twice, the second time in another way.
+func TestMatrixOfKinds(t *testing.T) {
+	usual := goTest(t, `package x
+
+import "testing"
+
+func TestConformance(t *testing.T) {
+	t.Run("inproc", func(t *testing.T) { t.Run("bind", func(t *testing.T) { t.Run("any", func(*testing.T) {}) }) })
+}
+`)
+	report, _ := reportOn(t, usual+strings.ReplaceAll(usual, `"Package":"sample`, `"Package":"sample (Wine)`), nil)
+	checkMatrix(t, report, `
+| call | inproc | inproc (Wine) |
+| ---- | ------ | ------------- |
+| bind | 1      | 1             |
+`)
+}
+
 // guestRun is what the tests of a guest print, those of conformance and others.
 const guestRun = `package vsock
 

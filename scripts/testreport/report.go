@@ -33,6 +33,7 @@ type report struct {
 
 // packageRun is a test binary under way.
 type packageRun struct {
+	kind   string   // how it ran, if its name says so: see kindOf
 	output []string // what belongs to no test
 	tests  map[string]*testRun
 	failed bool // a test of it did
@@ -67,7 +68,7 @@ func (r *report) add(e event) {
 	}
 	p := r.packages[e.Package]
 	if p == nil {
-		p = &packageRun{tests: map[string]*testRun{}}
+		p = &packageRun{kind: kindOf(e.Package), tests: map[string]*testRun{}}
 		r.packages[e.Package] = p
 	}
 	if e.Test != "" {
@@ -113,7 +114,7 @@ func (r *report) addTest(p *packageRun, e event) {
 		r.conformance.addOutput(e)
 		return
 	case "pass":
-		r.conformance.addTest(e.Test, true)
+		r.conformance.addTest(e.Test, p.kind, true)
 		if !t.subtests {
 			r.passed++
 		}
@@ -139,7 +140,7 @@ func (r *report) failTest(p *packageRun, test, name string) {
 			r.print(line)
 		}
 	}
-	r.conformance.addTest(test, false)
+	r.conformance.addTest(test, p.kind, false)
 	if !t.failed {
 		r.fail(name)
 	}
@@ -204,6 +205,15 @@ func (r *report) list(title string, items []string) {
 	for _, item := range items {
 		fmt.Fprintf(r.w, "  %s\n", item)
 	}
+}
+
+// kindOf gives the end of a package's name that scripts/test.sh adds where tests run
+// in another way than usual: " (Wine)". Import paths have no spaces.
+func kindOf(name string) string {
+	if i := strings.IndexByte(name, ' '); i >= 0 {
+		return name[i:]
+	}
+	return ""
 }
 
 // parents gives the tests that the named one is a subtest of.
