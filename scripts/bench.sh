@@ -4,6 +4,7 @@
 #
 # ROUNDS=5 TIME=500ms     how often, and how long, each measurement is made
 # SCALE=0                 leaves out the measurements of many connections
+# RELAY=0                 leaves out those of relays, which socat is compared in where it is
 # VHOST_DEVICE_VSOCK=FILE rust-vmm's device, to compare with; default: from PATH
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -42,8 +43,14 @@ if [ "${SCALE:-1}" != 0 ]; then
   mv "$temp/scale.json" docs/performance-scale.json
 fi
 [ ! -e docs/performance-scale.json ] || scale=(--scale docs/performance-scale.json)
+relay=()
+if [ "${RELAY:-1}" != 0 ]; then
+  bin/vsock bench relay --rounds "${ROUNDS:-5}" --time "${TIME:-500ms}" --json >"$temp/relay.json"
+  mv "$temp/relay.json" docs/performance-relay.json
+fi
+[ ! -e docs/performance-relay.json ] || relay=(--relay docs/performance-relay.json)
 mv "$temp/performance.json" docs/performance.json
 
-bin/vsock bench render docs/performance.json ${scale[@]+"${scale[@]}"} \
+bin/vsock bench render docs/performance.json ${scale[@]+"${scale[@]}"} ${relay[@]+"${relay[@]}"} \
   --doc docs/PERFORMANCE.md --svg docs/performance.svg
-bin/vsock bench render docs/performance.json ${scale[@]+"${scale[@]}"}
+bin/vsock bench render docs/performance.json ${scale[@]+"${scale[@]}"} ${relay[@]+"${relay[@]}"}

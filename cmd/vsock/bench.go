@@ -17,6 +17,7 @@ type benchCommand struct {
 	Run     benchRun     `cmd:"" help:"Measure connections to a far end."`
 	Compare benchCompare `cmd:"" help:"Compare Unix sockets, TCP and the ways of this project, in one run."`
 	Scale   benchScale   `cmd:"" help:"Measure what many contexts and connections cost."`
+	Relay   benchRelay   `cmd:"" help:"Compare what goes through vsock forward with socat."`
 	Render  benchRender  `cmd:"" help:"Show a stored comparison, as tables or as a picture."`
 	End     benchEnd     `cmd:"" hidden:""`
 }

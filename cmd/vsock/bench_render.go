@@ -13,6 +13,7 @@ import (
 type benchRender struct {
 	File  string `arg:"" help:"What compare --json printed."`
 	Scale string `help:"What scale --json printed." placeholder:"FILE"`
+	Relay string `help:"What relay --json printed." placeholder:"FILE"`
 	SVG   string `name:"svg" help:"Write a picture here." placeholder:"FILE"`
 	Doc   string `help:"Write tables between the markers of this Markdown file." placeholder:"FILE"`
 }
@@ -29,10 +30,19 @@ func (b *benchRender) Run(out io.Writer) error {
 			return err
 		}
 	}
+	var relay *compare.RelayReport
+	if b.Relay != "" {
+		if relay, err = parseFile(b.Relay, compare.ParseRelay); err != nil {
+			return err
+		}
+	}
 	if b.SVG == "" && b.Doc == "" {
 		text := rep.Table()
 		if scale != nil {
 			text += "\n" + scale.Table()
+		}
+		if relay != nil {
+			text += "\n" + relay.Table()
 		}
 		_, err = io.WriteString(out, text)
 		return err
@@ -43,7 +53,7 @@ func (b *benchRender) Run(out io.Writer) error {
 		}
 	}
 	if b.Doc != "" {
-		return rewriteDoc(b.Doc, rep, scale)
+		return rewriteDoc(b.Doc, rep, scale, relay)
 	}
 	return nil
 }
@@ -60,13 +70,16 @@ func parseFile[T any](path string, parse func([]byte) (*T, error)) (*T, error) {
 	return v, nil
 }
 
-func rewriteDoc(path string, rep *compare.Report, scale *compare.ScaleReport) error {
+func rewriteDoc(path string, rep *compare.Report, scale *compare.ScaleReport, relay *compare.RelayReport) error {
 	doc, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
 	if doc, err = rep.Rewrite(doc); err == nil && scale != nil {
 		doc, err = scale.Rewrite(doc)
+	}
+	if err == nil && relay != nil {
+		doc, err = relay.Rewrite(doc)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)

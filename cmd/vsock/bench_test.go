@@ -106,6 +106,7 @@ func TestBenchUsage(t *testing.T) {
 		"no rounds":          {"compare", "--rounds", "0"},
 		"no report":          {"render", "nowhere.json"},
 		"one stream of many": {"scale", "--streams", "1"},
+		"no rounds of relay": {"relay", "--rounds", "0"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
