@@ -13,7 +13,6 @@ WINE=${WINE:-1}
 purposes=()
 [ "$GUESTS" = 0 ] || purposes+=(guests qemu socat kerneltest)
 [ "$RACE" = 0 ] || purposes+=(race)
-[ "$WINE" = 0 ] || purposes+=(wine)
 get_all() {
   install_missing ${purposes[@]+"${purposes[@]}"} || return
   [ "$GUESTS" = 0 ] || { fetch_missing_kernels && fetch_missing_kerneltest; }
@@ -23,7 +22,6 @@ if ! get_all; then
 To test without them:
   make test GUESTS=0    no Linux guests: the tests that boot one are skipped
   make test RACE=0      no race detector
-  make test WINE=0      no tests built for Windows
 END
   exit 1
 fi
@@ -84,7 +82,7 @@ fi
 
 if [ "$WINE" = 0 ]; then
   lost+=(-lost "Windows tests under Wine: WINE=0")
-elif ! have wine; then
+elif ! install_missing wine || ! have wine; then
   WINE=0
   lost+=(-lost "Windows tests under Wine: there is no 64-bit Wine on this machine (Debian packages wine64, libwine)")
 else
