@@ -1,8 +1,8 @@
 // Package spin looks for something for a short time before one goes to sleep.
 //
 // To wake a goroutine whose thread sleeps takes longer than most answers do. So who
-// waits looks for a while itself for what it waits for, if that pays: how long is
-// learnt from the waits before. What is idle spins once for each wait, and then never;
+// waits looks for a while itself for what it waits for, if that pays, which is learnt
+// from the waits before. What is idle spins once for each wait, and then less and less;
 // and whoever spins gives way to all others who have something to do.
 package spin
 
@@ -28,7 +28,7 @@ const (
 )
 
 // foreground is how many goroutines spin in this program that wait for something
-// themselves. Those that do it for others stop when there is one, see Server.
+// themselves. The one that does it for others stops when there is one, see Linger.
 var foreground atomic.Int32
 
 // most is how many of them may spin. They take processors from those that work, so
