@@ -18,14 +18,16 @@ import (
 
 // switchCommand is the switch as a service.
 type switchCommand struct {
-	Guest     []guestFlag    `sep:"none" placeholder:"cid=N,socket=PATH[,KEY=VALUE...]" help:"A virtual machine, which connects to the vhost-user socket PATH. Further keys: hybrid=PATH, groups=a+b, and limits."`
-	Attach    []attachFlag   `sep:"none" placeholder:"PATH[,KEY=VALUE...]" help:"A socket at which processes join. Keys: cids=FIRST-LAST, users=0+1000, groups=a+b, and limits."`
-	Rule      []vswitch.Rule `sep:"none" aliases:"rules" placeholder:"RULE" help:"A rule of the policy, \"allow|deny FROM TO[:PORTS]\". The first that fits decides."`
-	Forward   []forward.Spec `sep:"none" aliases:"forwards" placeholder:"FROM=TO" help:"Join connections to FROM to new ones to TO."`
-	Control   string         `placeholder:"PATH" help:"Open a control socket, for vsock ps and vsock guest."`
-	Config    string         `placeholder:"FILE" help:"Read a TOML file with the same names. The flags add to it."`
-	LogFormat string         `placeholder:"text|json" help:"How the log on standard error is written."`
-	Verbose   bool           `help:"Log single connections too."`
+	Guest      []guestFlag    `sep:"none" placeholder:"cid=N,socket=PATH[,KEY=VALUE...]" help:"A virtual machine, which connects to the vhost-user socket PATH. Further keys: hybrid=PATH, groups=a+b, and limits."`
+	Attach     []attachFlag   `sep:"none" placeholder:"PATH[,KEY=VALUE...]" help:"A socket at which processes join. Keys: cids=FIRST-LAST, users=0+1000, groups=a+b, and limits."`
+	Rule       []vswitch.Rule `sep:"none" aliases:"rules" placeholder:"RULE" help:"A rule of the policy, \"allow|deny FROM TO[:PORTS]\". The first that fits decides."`
+	Forward    []forward.Spec `sep:"none" aliases:"forwards" placeholder:"FROM=TO" help:"Join connections to FROM to new ones to TO."`
+	Control    string         `placeholder:"PATH" help:"Open a control socket, for vsock ps and vsock guest."`
+	Config     string         `placeholder:"FILE" help:"Read a TOML file with the same names. The flags add to it."`
+	ConfineDir []string       `sep:"none" aliases:"confine-dirs" placeholder:"DIR" help:"A folder in which sockets may be opened later, beside those in which there are some from the start."`
+	NoConfine  bool           `help:"Keep the rights that the switch does not need, to files, programs and the network."`
+	LogFormat  string         `placeholder:"text|json" help:"How the log on standard error is written."`
+	Verbose    bool           `help:"Log single connections too."`
 }
 
 // guestFlag and attachFlag have a text form on the command line only.
@@ -86,6 +88,7 @@ func (c *switchCommand) Run(ctx context.Context, out io.Writer, k *kong.Context)
 	defer signal.Stop(reload)
 	s := switchd.Service{
 		Load:   load,
+		Files:  c.files(),
 		Reload: reload,
 		Log:    slog.New(logHandler(k.Stderr, first.LogFormat, &level)),
 		Ready: func(d *switchd.Daemon) {
@@ -93,6 +96,14 @@ func (c *switchCommand) Run(ctx context.Context, out io.Writer, k *kong.Context)
 		},
 	}
 	return s.Run(ctx)
+}
+
+// files are what load reads.
+func (c *switchCommand) files() []string {
+	if c.Config == "" {
+		return nil
+	}
+	return []string{c.Config}
 }
 
 func logHandler(w io.Writer, format string, level slog.Leveler) slog.Handler {
@@ -114,6 +125,7 @@ func (c *switchCommand) load() (switchd.Config, error) {
 	}
 	flags := switchd.Config{
 		Rules: c.Rule, Forwards: c.Forward,
+		ConfineDirs: c.ConfineDir, NoConfine: c.NoConfine,
 		Control: c.Control, LogFormat: c.LogFormat, Verbose: c.Verbose,
 	}
 	for _, g := range c.Guest {

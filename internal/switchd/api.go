@@ -24,6 +24,9 @@ type Context struct {
 	vswitch.Info
 	State      string `json:"state"`
 	Configured bool   `json:"configured,omitempty"` // a guest of the configuration
+
+	// Confinement is what the switch's process has given up. Of the host's context.
+	Confinement *Confinement `json:"confinement,omitempty"`
 }
 
 // GuestPatch is what changes of a guest. What is nil stays; of the limits, those
@@ -88,6 +91,9 @@ func (d *Daemon) Contexts() []Context {
 	all := make([]Context, len(infos))
 	for i, info := range infos {
 		all[i] = Context{Info: info, State: state(info)}
+		if info.Kind == vswitch.KindHost {
+			all[i].Confinement = d.confined
+		}
 		if g := byCID[info.CID]; g != nil && info.Kind == vswitch.KindGuest {
 			all[i].Configured = g.configured
 		}

@@ -62,7 +62,7 @@ func (d *Daemon) addAttach(w vswitch.AttachConfig) error {
 		if l != nil {
 			_ = l.Close()
 		}
-		return err
+		return d.explain(err, w.Socket)
 	}
 	d.attaches = append(d.attaches, &attach{a, w})
 	d.log.Info("attach socket opened", "socket", w.Socket, "first", w.First, "last", w.Last, "groups", w.Groups)

@@ -20,6 +20,9 @@ var (
 	// ErrNotFound says that there is no such guest, context or forward.
 	ErrNotFound = errors.New("it is not there")
 
+	// ErrConfined says that the switch gave up what it takes when it started.
+	ErrConfined = errors.New("the switch is confined")
+
 	// ErrClosed says that the switch is ending.
 	ErrClosed = errors.New("the switch is ending")
 )

@@ -21,6 +21,7 @@ func serveChild(file string) error {
 	signal.Notify(reload, syscall.SIGHUP)
 	s := Service{
 		Load:   func() (Config, error) { return LoadFile(file) },
+		Files:  []string{file},
 		Reload: reload,
 		Log:    slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}

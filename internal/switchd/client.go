@@ -40,7 +40,7 @@ func NewClient(path string) *Client {
 }
 
 // StatusError is a switch's refusal. It matches the error that the Daemon gave:
-// ErrInvalid, ErrNotFound, ErrInUse or ErrClosed.
+// ErrInvalid, ErrNotFound, ErrInUse, ErrConfined or ErrClosed.
 type StatusError struct {
 	Status int // of HTTP
 	Text   string
@@ -53,6 +53,8 @@ func (e *StatusError) Is(target error) bool {
 	switch e.Status {
 	case http.StatusBadRequest:
 		return target == ErrInvalid
+	case http.StatusForbidden:
+		return target == ErrConfined
 	case http.StatusNotFound:
 		return target == ErrNotFound
 	case http.StatusConflict:

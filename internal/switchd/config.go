@@ -27,6 +27,13 @@ type Config struct {
 	// Control is the path of the control socket. Default: there is none.
 	Control string `toml:"control"`
 
+	// ConfineDirs are folders in which sockets may be opened while the switch runs,
+	// beside those in which it has some when it starts, see Daemon.Confine.
+	ConfineDirs []string `toml:"confine-dirs"`
+
+	// NoConfine has the switch keep the rights that it does not need.
+	NoConfine bool `toml:"no-confine"`
+
 	// LogFormat is LogText or LogJSON. Default: LogText.
 	LogFormat string `toml:"log-format"`
 
@@ -141,6 +148,8 @@ func (c Config) And(o Config) Config {
 	c.Attach = append(c.Attach[:len(c.Attach):len(c.Attach)], o.Attach...)
 	c.Rules = append(c.Rules[:len(c.Rules):len(c.Rules)], o.Rules...)
 	c.Forwards = append(c.Forwards[:len(c.Forwards):len(c.Forwards)], o.Forwards...)
+	c.ConfineDirs = append(c.ConfineDirs[:len(c.ConfineDirs):len(c.ConfineDirs)], o.ConfineDirs...)
+	c.NoConfine = c.NoConfine || o.NoConfine
 	if o.Control != "" {
 		c.Control = o.Control
 	}

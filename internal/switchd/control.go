@@ -44,7 +44,7 @@ func (d *Daemon) setControl(path string) error {
 	if path != "" {
 		l, err := d.listenControl(path)
 		if err != nil {
-			return fmt.Errorf("control socket: %w", err)
+			return fmt.Errorf("control socket: %w", d.explain(err, path))
 		}
 		c = serveControl(path, l, newHandler(d), d.log)
 	}

@@ -33,7 +33,8 @@ type Daemon struct {
 	guests   []*guest
 	attaches []*attach
 	forwards []*running
-	control  *control // nil: there is none
+	control  *control     // nil: there is none
+	confined *Confinement // nil: nobody called Confine
 }
 
 // Start makes a switch. If anything of the configuration fails, all that failed is
@@ -82,6 +83,7 @@ func (d *Daemon) Reload(c Config) error {
 
 // apply needs mu. Whatever takes rights away comes before what gives them.
 func (d *Daemon) apply(c Config) error {
+	d.changedConfinement(c)
 	attaches := make([]vswitch.AttachConfig, len(c.Attach))
 	for i, a := range c.Attach {
 		attaches[i] = a.spec()
@@ -151,6 +153,9 @@ func (d *Daemon) Summary() string {
 	s := fmt.Sprintf("%s, %s, %s", count(len(d.guests), "guest"), count(len(d.attaches), "attach socket"), count(len(d.forwards), "forward"))
 	if d.control != nil {
 		s += ", control at " + d.control.path
+	}
+	if k := d.bound(); k != nil && k.Landlock > 0 {
+		s += ", confined"
 	}
 	return s
 }

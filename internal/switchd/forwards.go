@@ -55,8 +55,14 @@ func (d *Daemon) addForwards(want []forward.Spec) error {
 }
 
 func (d *Daemon) addForward(s forward.Spec, configured bool) error {
+	if err := d.allows(s); err != nil {
+		return err
+	}
 	f, err := forward.Start(context.Background(), forward.Config{Spec: s, Stack: d.stack, Log: d.log})
 	if err != nil {
+		if s.From.Kind == forward.Unix {
+			err = d.explain(err, s.From.Address)
+		}
 		return err
 	}
 	d.forwards = append(d.forwards, &running{f, configured})

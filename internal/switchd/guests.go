@@ -27,7 +27,7 @@ func (d *Daemon) addGuest(s GuestSpec, configured bool) error {
 		if l != nil {
 			_ = l.Close()
 		}
-		return err
+		return d.explain(err, s.Socket, s.Hybrid)
 	}
 	d.guests = append(d.guests, &guest{g, s, configured})
 	d.log.Info("guest added", "cid", s.CID, "socket", s.Socket, "groups", s.Groups)

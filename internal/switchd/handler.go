@@ -131,6 +131,8 @@ func statusOf(err error) int {
 		return http.StatusNotFound
 	case errors.Is(err, ErrInUse), errors.Is(err, syscall.EADDRINUSE):
 		return http.StatusConflict
+	case errors.Is(err, ErrConfined):
+		return http.StatusForbidden
 	case errors.Is(err, ErrClosed):
 		return http.StatusServiceUnavailable
 	}

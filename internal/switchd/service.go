@@ -2,7 +2,9 @@ package switchd
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
@@ -12,10 +14,14 @@ import (
 // DrainTime is how long the connections of forwards may go on when a Service ends.
 const DrainTime = 5 * time.Second
 
-// Service runs a Daemon as a process does. All fields but Ready must be set.
+// Service runs a Daemon as a process does. All fields but Files and
+// Ready must be set.
 type Service struct {
 	// Load gives the configuration, at the start and for each reload.
 	Load func() (Config, error)
+
+	// Files are what Load reads. Default: none.
+	Files []string
 
 	// Reload has the configuration be loaded again: SIGHUP.
 	Reload <-chan os.Signal
@@ -39,9 +45,18 @@ func (s *Service) Run(ctx context.Context) error {
 		return err
 	}
 	defer in.Close()
+	if c.offReason() == "" {
+		// The system's resolver reads more than is left when the switch is confined.
+		net.DefaultResolver.PreferGo = true
+	}
 	d, err := Start(c, Options{Log: s.Log, Inherited: in})
 	if err != nil {
 		return err
+	}
+	if err := d.Confine(c, s.Files); err != nil {
+		over, cancel := context.WithCancel(context.Background())
+		cancel()
+		return errors.Join(err, d.Close(over))
 	}
 	s.notify(daemon.SdNotifyReady + "\nSTATUS=" + d.Summary())
 	if s.Ready != nil {
