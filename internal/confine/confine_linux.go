@@ -1,6 +1,7 @@
 package confine
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -36,9 +37,13 @@ func Apply(n Needs) (State, error) {
 	if s.Capabilities, err = dropCapabilities(); err != nil {
 		return s, fmt.Errorf("capabilities: %w", err)
 	}
-	if s.Landlock, err = ll.LandlockGetABIVersion(); err != nil {
-		s.Landlock = 0 // ENOSYS: there is none. EOPNOTSUPP: it was not enabled at boot
+	s.Landlock, err = ll.LandlockGetABIVersion()
+	switch {
+	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP): // none, or not enabled at boot
+		s.Landlock = 0
 		return s, nil
+	case err != nil:
+		return s, fmt.Errorf("landlock: its version: %w", err)
 	}
 	if err := restrict(n); err != nil {
 		return s, fmt.Errorf("landlock: %w", err)
