@@ -1,6 +1,7 @@
 package hybrid
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -244,4 +245,59 @@ func TestResetStays(t *testing.T) {
 			t.Errorf("read: %v, want ECONNRESET", err)
 		}
 	}
+}
+
+// FuzzAnswer has a server answer anything, in two writes: the line is taken, and not a
+// byte of what is behind it.
+func FuzzAnswer(f *testing.F) {
+	for _, s := range []string{"OK 1024\n", "OK 4294967295\r\nrest", "ok 7\nOK 8\n", "OK 4294967296\n", "OK 1\n\n", "CONNECT 1\n", "OK -1\n", "\n", "OK 00000000000000000001"} {
+		f.Add([]byte(s), 3)
+	}
+	dir := f.TempDir()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "s"), Net: "unix"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer l.Close()
+	f.Fuzz(func(t *testing.T, in []byte, at int) {
+		at = min(max(at, 0), len(in))
+		c, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		server, err := l.AcceptUnix()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		// All of it is in the socket's buffer before it is read, or else comes in two parts.
+		_, _ = server.Write(in[:at])
+		wrote := make(chan struct{})
+		go func() {
+			defer close(wrote)
+			_, _ = server.Write(in[at:])
+			_ = server.CloseWrite()
+		}()
+		port, err := handshake(c, 52)
+		<-wrote
+		line, rest, ended := bytes.Cut(in, []byte("\n"))
+		want, parsed := parseLine(line, verbOK)
+		switch {
+		case len(line) >= maxAnswer:
+			want, ended = 0, false
+		case parsed != nil:
+			ended = false
+		}
+		if (err == nil) != ended || err == nil && port != want {
+			t.Fatalf("%q: port %d, %v; want %d", in, port, err, want)
+		}
+		if err != nil {
+			return
+		}
+		behind, err := io.ReadAll(c)
+		if err != nil || !bytes.Equal(behind, rest) {
+			t.Fatalf("%q: %q is left to read, %v; want %q", in, behind, err, rest)
+		}
+	})
 }

@@ -201,6 +201,8 @@ func fuzzSeeds() (seeds [][]byte) {
 		{request, accept, response, recv},
 		{request, accept, data.bytes(65535), data.bytes(65535), data.bytes(65535), recv},
 		{request.with(func(s *step) { s.alloc = 0 }), accept, send, news.with(func(s *step) { s.alloc, s.fwd, s.kind = 255, 31, 0x40 }), send},
+		{request, accept, news.with(func(s *step) { s.fwd, s.kind = 31, 0x40 }), send},
+		{request, accept, data.bytes(65535), data.bytes(1), data.bytes(1), recv},
 		{request, accept, data.onSeqpacket().with(func(s *step) { s.kind |= 0x80; s.who = 0 }), data},
 		{connect, data.onOwn(), response.onOwn()},
 		{connect, gone, response.onOwn(), request, gone, accept, recv, send},

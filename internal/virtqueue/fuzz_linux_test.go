@@ -3,6 +3,7 @@ package virtqueue
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"testing"
 )
 
@@ -23,7 +24,7 @@ func fuzzConfig(b []byte) Config {
 // FuzzDeviceChain has the driver's bytes as the whole of a queue: half of them
 // before the first Pop, half over them after it.
 func FuzzDeviceChain(f *testing.F) {
-	seed := func(flags byte, heads []uint16, ds ...descriptor) {
+	seed := func(flags byte, heads []uint16, ds ...descriptor) []byte {
 		size := 1 << (flags & 7)
 		desc, avail, _, _ := Layout(uint16(size))
 		b := make([]byte, 2+avail+4+2*uint64(size))
@@ -36,12 +37,71 @@ func FuzzDeviceChain(f *testing.F) {
 		for i, h := range heads {
 			binary.LittleEndian.PutUint16(ring[4+2*i:], h)
 		}
-		f.Add(bytes.Join([][]byte{b, b[2:]}, nil))
+		return b
 	}
-	seed(2, []uint16{0}, row(4)...)
-	seed(2, []uint16{0, 3}, descriptor{addr: dataAddr, len: 44, flags: flagNext, next: 1}, descriptor{addr: dataAddr, len: 8, flags: flagWrite})
-	seed(2|16, []uint16{0}, descriptor{addr: memBase, len: 4 * descSize, flags: flagIndirect}) // a table that is the queue's own
-	seed(1|8, []uint16{0, 1}, descriptor{addr: dataAddr, len: 8, flags: flagNext})
+	add := func(b []byte) { f.Add(bytes.Join([][]byte{b, b[2:]}, nil)) }
+	const (
+		indirect, eventIdx = 16, 8 // of a configuration's flags
+		tableAt            = memBase + 1024
+	)
+	table := func(n int) descriptor {
+		return descriptor{addr: tableAt, len: uint32(n * descSize), flags: flagIndirect}
+	}
+	// inTable is a seed with an indirect table behind the queue.
+	inTable := func(heads []uint16, ds []descriptor, in ...descriptor) {
+		b := seed(3|indirect, heads, ds...)
+		b = append(b, make([]byte, 2+tableAt-memBase+len(in)*descSize-len(b))...)
+		for i, d := range in {
+			d.write(b[2+tableAt-memBase:], i)
+		}
+		add(b)
+	}
+	first := []uint16{0}
+	readable := descriptor{addr: dataAddr, len: 8}
+	writable := descriptor{addr: dataAddr, len: 8, flags: flagWrite}
+	linked := func(d descriptor, next uint16) descriptor {
+		d.flags, d.next = d.flags|flagNext, next
+		return d
+	}
+	with := func(addr uint64, n uint32) descriptor { return descriptor{addr: addr, len: n} }
+
+	add(seed(2, first, row(4)...))
+	add(seed(2, []uint16{0, 3}, linked(with(dataAddr, 44), 1), writable))
+	add(seed(1|eventIdx, []uint16{0, 1}, linked(readable, 0)))
+	for _, chain := range [][]descriptor{
+		{linked(readable, 0)}, // loops
+		{linked(readable, 1), linked(readable, 0)},
+		{linked(readable, 1), linked(writable, 2), linked(writable, 1)},
+		{linked(readable, 4)},                      // out of the table
+		{linked(readable, math.MaxUint16)},         //
+		{with(dataAddr, 0)},                        // of no length
+		{linked(with(0, 0), 1), with(dataAddr, 0)}, //
+		{with(dataAddr, math.MaxUint32)},           // huge
+		{linked(with(memBase, memSize), 1), linked(with(memBase, memSize), 2), with(memBase, memSize)},
+		{with(memEnd-1, 2)}, // out of the region
+		{with(memEnd, 1)},
+		{with(memBase-1, 2)},
+		{with(math.MaxUint64, 2)},
+		{linked(with(dataAddr, 100), 1), with(dataAddr+50, 100)}, // one over the other
+		{linked(writable, 1), readable},                          // write-only where read-only is due
+		{linked(writable, 1), linked(readable, 2), writable},
+		{{addr: memBase, len: 64, flags: flagWrite}}, // the queue itself
+	} {
+		add(seed(2, first, chain...))
+		inTable(first, []descriptor{table(len(chain))}, chain...)
+	}
+	add(seed(2|indirect, first, descriptor{addr: memBase, len: 4 * descSize, flags: flagIndirect})) // a table that is the queue's own
+	inTable(first, []descriptor{table(2)}, table(2), readable)                                      // a table in a table
+	inTable(first, []descriptor{linked(table(1), 1), readable}, readable)                           // and one that goes on
+	inTable(first, []descriptor{linked(readable, 1), table(1)}, writable)
+	inTable(first, []descriptor{{addr: tableAt, len: descSize - 1, flags: flagIndirect}}, readable)
+	inTable(first, []descriptor{{addr: tableAt, flags: flagIndirect}}, readable)
+	inTable(first, []descriptor{{addr: memEnd - 8, len: descSize, flags: flagIndirect}})
+	add(seed(2, []uint16{4, math.MaxUint16, 0}, readable)) // heads that are none
+	jump := seed(2, first, readable)
+	_, avail, _, _ := Layout(4)
+	binary.LittleEndian.PutUint16(jump[2+avail+2:], 9) // an index that jumps
+	add(jump)
 	f.Add([]byte{7, 0xff})
 	f.Add([]byte{})
 
