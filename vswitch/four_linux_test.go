@@ -39,12 +39,14 @@ var fourPairs = []struct {
 // TestFourGuests has four real guests on one switch, of which some may talk to each
 // other, all at the same time, and some may not.
 func TestFourGuests(t *testing.T) {
+	for _, g := range four {
+		g.machine.Require(t)
+	}
 	sw := New(Config{})
 	t.Cleanup(func() { _ = sw.Close() })
 	peers := make([]caller, len(four))
 	var booting sync.WaitGroup
 	for i, g := range four {
-		g.machine.Require(t)
 		socket := filepath.Join(t.TempDir(), "s")
 		if _, err := sw.AddGuest(GuestConfig{CID: g.cid, Socket: socket, Groups: g.groups}); err != nil {
 			t.Fatal(err)
