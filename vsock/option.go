@@ -20,7 +20,8 @@ const (
 	BufferSize Option = iota + 1
 	// BufferMinSize is SO_VMCI_BUFFER_MIN_SIZE, bytes.
 	BufferMinSize
-	// BufferMaxSize is SO_VMCI_BUFFER_MAX_SIZE, bytes.
+	// BufferMaxSize is SO_VMCI_BUFFER_MAX_SIZE, bytes. It also is what the window of
+	// a stream may grow to on our own stack, if BufferSize is not set.
 	BufferMaxSize
 	// PeerHostVMID is SO_VMCI_PEER_HOST_VM_ID, read only: the host's own number of
 	// the virtual machine at the other end.

@@ -13,6 +13,10 @@ import (
 // buffers back and is signalled.
 const txBatch = 64
 
+// txBatchBytes ends a batch as well. A Recv that waits has room for so much, as a
+// rule: it goes on with that, and what is taken only then need not be copied twice.
+const txBatchBytes = 64 << 10
+
 // txLoop takes what the guest sends, until kick is interrupted. A guest that has sent
 // may send more at once, so that is looked for without a kick for a short time.
 func (d *Device) txLoop(kick *eventfd.Event) {
@@ -97,8 +101,8 @@ func (d *Device) sendLocked() (more bool) {
 	defer func() { d.check(q, err) }()
 	defer q.mem.Catch(guestmem.Arm(), &err)
 	q.ring.DisableNotify()
-	n := 0
-	for ; n < txBatch && !d.heldBack && d.replies.room(); n++ {
+	n, bytes := 0, 0
+	for ; n < txBatch && bytes < txBatchBytes && !d.heldBack && d.replies.room(); n++ {
 		var ok bool
 		if ok, err = q.ring.Pop(&q.chain); !ok {
 			break
@@ -109,6 +113,7 @@ func (d *Device) sendLocked() (more bool) {
 			break
 		}
 		q.ring.Push(q.chain.Head, 0)
+		bytes += q.chain.ReadLen
 	}
 	// Even if n is 0: Pop may have come by bad chains, which go back too.
 	if q.ring.Publish() {

@@ -13,6 +13,10 @@ import (
 // rxBatch is how many packets are taken before their buffers go back.
 const rxBatch = 32
 
+// rxBatchBytes ends a batch as well. A Recv that waits has room for so much, as a
+// rule: it goes on with that, and what is taken only then need not be copied twice.
+const rxBatchBytes = 64 << 10
+
 // rx is the receive queue. Its goroutine takes what arrives, or whoever polls it.
 type rx struct {
 	d          *Driver
@@ -137,8 +141,8 @@ func (r *rx) ready() bool {
 // whether there were any.
 func (r *rx) batch() (more bool, err error) {
 	r.ring.DisableNotify()
-	n := 0
-	for ; n < rxBatch; n++ {
+	n, bytes := 0, 0
+	for ; n < rxBatch && bytes < rxBatchBytes; n++ {
 		head, written, ok, err := r.ring.Used()
 		if err != nil {
 			return false, err
@@ -153,6 +157,7 @@ func (r *rx) batch() (more bool, err error) {
 		if err := r.give(i); err != nil {
 			return false, err
 		}
+		bytes += int(written)
 	}
 	if n > 0 && r.ring.Publish() {
 		_ = r.kick.Signal()

@@ -77,6 +77,9 @@ type conn struct {
 	received uint32   // payload bytes received so far, wrapping
 	fwd      uint32   // payload bytes that the application has taken, wrapping (fwd_cnt)
 	bufAlloc uint32   // our receive buffer, as negotiated
+	window   uint32   // what the peer may fill: as much, or more; see window.go
+	elastic  bool     // it may grow
+	widened  uint32   // fwd when it last did
 	agreed   bool     // bufAlloc is not what the peer proposed, see packet.Renegotiated
 
 	peerAlloc uint32 // the peer's receive buffer
@@ -99,6 +102,7 @@ func newConn(st *Stack, f flow, typ packet.Type, opt options) *conn {
 	}
 	c.readDeadline.mu, c.readDeadline.sig = &c.mu, c.readSig
 	c.writeDeadline.mu, c.writeDeadline.sig = &c.mu, c.writeSig
+	c.initWindow()
 	return c
 }
 
@@ -171,6 +175,7 @@ func (c *conn) close() error {
 	c.gone = true
 	c.rx.discard()
 	c.messages = messages{}
+	c.narrow()
 	c.readDeadline.stop()
 	c.writeDeadline.stop()
 	c.readable()

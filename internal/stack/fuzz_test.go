@@ -193,8 +193,8 @@ func (b *fuzzBed) arrives(p *packet.Packet) {
 	if v.over {
 		b.t.Fatalf("%v is sent after the end", &p.Header)
 	}
-	if ahead := c.received - p.FwdCnt; ahead > c.bufAlloc || p.BufAlloc != c.bufAlloc {
-		b.t.Fatalf("%v is sent: %d bytes wait, of %d", &p.Header, ahead, c.bufAlloc)
+	if ahead := c.received - p.FwdCnt; ahead > c.window || p.BufAlloc != c.window {
+		b.t.Fatalf("%v is sent: %d bytes wait, of %d", &p.Header, ahead, c.window)
 	}
 	switch p.Op {
 	case packet.OpReset:
@@ -275,8 +275,11 @@ func (b *fuzzBed) deliver(h packet.Header) {
 // check holds every step's outcome against the limits, and what was told.
 func (b *fuzzBed) check() {
 	for _, c := range b.st.conns {
-		if n := c.rx.len(); n > int(c.bufAlloc) || c.received-c.fwd > c.bufAlloc || c.messages.len() > n+maxEmpty {
-			b.t.Fatalf("%d bytes in %d messages are kept, of %d", n, c.messages.len(), c.bufAlloc)
+		if n := c.rx.len(); n > int(c.window) || c.received-c.fwd > c.window || c.messages.len() > n+maxEmpty {
+			b.t.Fatalf("%d bytes in %d messages are kept, of %d", n, c.messages.len(), c.window)
+		}
+		if c.window != c.bufAlloc && (uint64(c.window) > c.opt.max || c.opt.chosen) {
+			b.t.Fatalf("the window is %d, of a buffer of %d, at most %d", c.window, c.bufAlloc, c.opt.max)
 		}
 		if c.state == connecting && !c.requested() {
 			b.t.Fatal("it is connecting, and does not ask")

@@ -15,6 +15,7 @@ const maxBuffer = 1 << 30
 // options are the socket options of the vSockets guide.
 type options struct {
 	size, min, max uint64
+	chosen         bool // size was set, it is not the default
 	timeout        time.Duration
 	lowWater       uint64
 }
@@ -36,7 +37,7 @@ func defaultOptions() options {
 func (o *options) set(opt vsock.Option, v uint64) error {
 	switch opt {
 	case vsock.BufferSize:
-		o.size = v
+		o.size, o.chosen = v, true
 	case vsock.BufferMinSize:
 		o.min = v
 	case vsock.BufferMaxSize:

@@ -93,7 +93,7 @@ func (c *conn) receiveData(p *packet.Packet) {
 	case c.peerShut&packet.ShutdownSend != 0:
 		c.dieWithReset(syscall.ECONNRESET) // it said that it would not send
 		return
-	case uint64(c.received-c.fwd)+uint64(p.Len) > uint64(c.bufAlloc):
+	case uint64(c.received-c.fwd)+uint64(p.Len) > uint64(c.window):
 		c.dieWithReset(syscall.ECONNRESET) // more than its credit
 		return
 	case c.typ == packet.TypeSeqpacket && c.messages.len() >= int(c.bufAlloc)+maxEmpty:
@@ -110,7 +110,7 @@ func (c *conn) receiveData(p *packet.Packet) {
 		segs, skip = c.fillParked(segs)
 	}
 	for _, s := range segs {
-		c.rx.write(s[skip:], int(c.bufAlloc))
+		c.rx.write(s[skip:], int(c.window))
 		skip = 0
 	}
 	if c.typ == packet.TypeSeqpacket {
@@ -130,6 +130,7 @@ func (c *conn) fillParked(segs [][]byte) ([][]byte, int) {
 	defer func() {
 		n := c.parkedN - before
 		c.fwd += uint32(n)
+		c.widen()
 		c.dueCreditUpdate()
 		if before == 0 && n > 0 {
 			c.readSig.send()
@@ -154,7 +155,7 @@ func (c *conn) fillParked(segs [][]byte) ([][]byte, int) {
 func (c *conn) dueCreditUpdate() {
 	untold := c.fwd - c.told.Load()
 	all := c.typ == packet.TypeSeqpacket && c.rx.len() == 0
-	if c.state == established && untold > 0 && (untold >= min(c.bufAlloc, c.peerAlloc)/2 || all) {
+	if c.state == established && untold > 0 && (untold >= min(c.window, c.peerAlloc)/2 || all) {
 		c.pending.Or(sendCreditUpdate)
 	}
 }
@@ -240,6 +241,7 @@ func (c *conn) takeData(p []byte, flags vsock.Flags) (n int, got vsock.Flags) {
 		n = c.rx.read(p)
 	}
 	c.fwd += uint32(before - c.rx.len())
+	c.widen()
 	c.dueCreditUpdate()
 	return n, got
 }

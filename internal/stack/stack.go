@@ -16,6 +16,7 @@ package stack
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"vsockets.dev/internal/packet"
 	"vsockets.dev/internal/spin"
@@ -55,6 +56,8 @@ type Stack struct {
 	unprivileged bool
 	unclaimed    func(*Offer) bool
 	poller       func(cid uint32) spin.Ring
+
+	grown atomic.Int64 // how much the windows of all connections grew by
 
 	mu        sync.RWMutex
 	conns     map[flow]*conn

@@ -1,0 +1,46 @@
+package stack
+
+import "vsockets.dev/internal/packet"
+
+// This file is about the window of a connection: how much its peer may have sent that
+// has not been read here. It is the negotiated size of the buffer, and more where
+// nobody chose that size: a stream whose reader keeps up is given a larger one, as TCP
+// does it, since a window is what bounds how much moves for each time that the other
+// end has to be waited for. BufferSize tells the negotiated size all the same.
+
+// growBudget is how much all windows of a stack may have grown by together, in bytes:
+// what peers can fill in addition to what was negotiated.
+const growBudget = 8 << 20
+
+// initWindow needs mu, or a connection that nobody knows yet: what was negotiated is
+// known.
+func (c *conn) initWindow() {
+	c.window = c.bufAlloc
+	c.elastic = c.typ == packet.TypeStream && !c.opt.chosen && uint64(c.bufAlloc) == c.opt.size
+}
+
+// widen needs mu. It is called when the application has taken data. One that has left
+// nothing of two windows keeps up, and what it waits for is the peer.
+func (c *conn) widen() {
+	if !c.elastic || c.rx.len() > 0 || c.fwd-c.widened < 2*c.window {
+		return
+	}
+	c.widened = c.fwd
+	more := min(c.window, uint32(min(c.opt.max, maxBuffer))-c.window)
+	if more == 0 || c.state != established || c.st.grown.Add(int64(more)) > growBudget {
+		c.elastic = false
+		if more > 0 {
+			c.st.grown.Add(-int64(more))
+		}
+		return
+	}
+	c.window += more
+}
+
+// narrow needs mu. It gives back what the window grew by, when the application is done
+// with the connection: nothing is kept any more. The window stays, since the peer may
+// have used it.
+func (c *conn) narrow() {
+	c.elastic = false
+	c.st.grown.Add(int64(c.bufAlloc) - int64(c.window))
+}
