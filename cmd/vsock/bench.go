@@ -8,6 +8,7 @@ import (
 
 	"vsockets.dev"
 	"vsockets.dev/internal/bench/compare"
+	"vsockets.dev/internal/unixsocket"
 	"vsockets.dev/vsock"
 )
 
@@ -54,7 +55,14 @@ func (a *benchAddr) vsock() (vsock.Stack, vsock.Addr, error) {
 }
 
 func (a *benchAddr) listen(ctx context.Context) (net.Listener, error) {
-	if network, addr, ok := a.plain(); ok {
+	switch network, addr, ok := a.plain(); {
+	case ok && network == "unix":
+		l, err := unixsocket.Listen(addr)
+		if err != nil {
+			return nil, err
+		}
+		return l, nil
+	case ok:
 		return new(net.ListenConfig).Listen(ctx, network, addr)
 	}
 	s, at, err := a.vsock()
