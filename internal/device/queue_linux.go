@@ -21,7 +21,7 @@ type queue struct {
 	enabled bool
 	broken  bool
 	kick    *eventfd.Event
-	call    *eventfd.Event // nil: the guest polls
+	call    *eventfd.Bell // nil: the guest polls
 
 	done chan struct{} // closed when the goroutine has ended
 }
@@ -105,9 +105,13 @@ func (q *queue) giveBack() {
 	}
 }
 
-// signal needs mu. It rings the guest's doorbell.
-func (q *queue) signal() {
-	if q.call != nil {
-		_ = q.call.Signal() // a guest that cannot be woken has itself to blame
+// signal needs the queue's mu. It rings the guest's doorbell.
+func (d *Device) signal(q *queue) {
+	if q.call == nil {
+		return
+	}
+	// A guest that cannot be woken has itself to blame, unless it means to hold us up.
+	if err := q.call.Signal(); errors.Is(err, eventfd.ErrJammed) {
+		d.check(q, err)
 	}
 }

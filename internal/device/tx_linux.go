@@ -112,7 +112,7 @@ func (d *Device) sendLocked() (more bool) {
 	}
 	// Even if n is 0: Pop may have come by bad chains, which go back too.
 	if q.ring.Publish() {
-		q.signal()
+		d.signal(q)
 	}
 	return n > 0
 }
