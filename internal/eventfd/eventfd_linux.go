@@ -3,6 +3,7 @@ package eventfd
 import (
 	"fmt"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,7 +21,17 @@ type Event struct {
 	Bell // its descriptor is f's
 	f    *os.File
 	rc   syscall.RawConn
+	idle atomic.Uint64 // signals for nothing, of Serve
 }
+
+// Of signals that come for nothing, so many in a row within so short a time have Serve
+// pause: the other side can ring faster than it costs it, and each wakes a goroutine.
+// A ring with a purpose that comes meanwhile waits as long.
+const (
+	idleBurst = 64
+	idleTime  = 5 * time.Millisecond
+	idlePause = time.Millisecond
+)
 
 // New makes an eventfd.
 func New() (*Event, error) {
@@ -62,11 +73,37 @@ func (e *Event) Wait(ready func() bool) bool {
 // Serve waits and works, over and over, until Interrupt or Close. It costs no
 // memory each time around, as Wait would.
 func (e *Event) Serve(ready func() bool, work func()) {
-	f := func(uintptr) bool { return ready() }
+	asked, idle, pause, since := false, 0, false, time.Now()
+	f := func(uintptr) bool {
+		if ready() {
+			idle = 0
+			return true
+		}
+		if !asked { // before it has waited
+			asked = true
+			return false
+		}
+		e.idle.Add(1)
+		if idle++; idle < idleBurst {
+			return false
+		}
+		now := time.Now()
+		idle, pause, since = 0, now.Sub(since) < idleTime, now
+		return pause
+	}
 	for e.rc.Read(f) == nil {
+		if asked = false; pause {
+			pause = false
+			time.Sleep(idlePause)
+			since = time.Now()
+			continue
+		}
 		work()
 	}
 }
+
+// Idle tells how many signals came for nothing while Serve waited.
+func (e *Event) Idle() uint64 { return e.idle.Load() }
 
 // Interrupt ends Wait and Serve, now and from now on.
 func (e *Event) Interrupt() { _ = e.f.SetReadDeadline(time.Unix(1, 0)) }
