@@ -147,6 +147,7 @@ func (d *Device) send(c *virtqueue.Chain) bool {
 func (d *Device) check(q *queue, err error) {
 	if err != nil && !q.broken {
 		q.broken = true
+		d.ends[causeOf(err)].Add(1)
 		d.fail(fmt.Errorf("device: CID %d: %w", d.cid.Load(), err))
 	}
 }
