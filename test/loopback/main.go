@@ -40,7 +40,7 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	return compare.CompareAPIs(context.Background(), c, []compare.API{
+	return compare.RunAPIs(context.Background(), c, []compare.API{
 		{Name: compare.OurAPI, Listen: listen, Dial: dial},
 		{Name: compare.OtherAPI, Listen: otherListen, Dial: otherDial},
 	}, os.Stdout)

@@ -116,7 +116,7 @@ func (g guestWay) boot(ctx context.Context, c *chain, device string) error {
 	}
 	c.add(func() error {
 		vm.Kill()
-		<-ended
+		_ = <-ended // it was killed
 		return nil
 	})
 	if errors.Is(serving.Err(), context.DeadlineExceeded) {

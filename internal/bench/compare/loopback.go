@@ -55,9 +55,9 @@ func (a apiTransport) Open(ctx context.Context, _ string, _ childFunc) (link, er
 	})
 }
 
-// CompareAPIs measures the APIs in turn, and writes what came of it, as JSON: a
+// RunAPIs measures the APIs in turn, and writes what came of it, as JSON: a
 // program that runs in a guest calls it.
-func CompareAPIs(ctx context.Context, c APIConfig, apis []API, out io.Writer) error {
+func RunAPIs(ctx context.Context, c APIConfig, apis []API, out io.Writer) error {
 	if err := checkRounds(c.Rounds, c.Time); err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (c *GuestConfig) apiConfig() APIConfig {
 	}
 }
 
-// Args are those of the program that runs in a guest, and ParseAPIArgs reads them.
+// args are those of the program that runs in a guest.
 func (c APIConfig) args() []string {
 	return append([]string{strconv.Itoa(c.Rounds), c.Time.String()}, c.Metrics...)
 }
@@ -108,7 +108,7 @@ func (c APIConfig) args() []string {
 // time of a measurement, and metrics.
 func ParseAPIArgs(args []string) (c APIConfig, err error) {
 	if len(args) < 2 {
-		return c, errors.New("compare: usage: ROUNDS TIME [METRIC]...")
+		return c, errors.New("compare: give rounds, the time of a measurement, and the metrics")
 	}
 	if c.Rounds, err = strconv.Atoi(args[0]); err != nil {
 		return c, fmt.Errorf("compare: rounds: %w", err)
@@ -120,7 +120,7 @@ func ParseAPIArgs(args []string) (c APIConfig, err error) {
 	return c, nil
 }
 
-// parseLoopback reads what CompareAPIs wrote.
+// parseLoopback reads what RunAPIs wrote.
 func parseLoopback(text []byte) (paths []*GuestPath, err error) {
 	if err := json.Unmarshal(text, &paths); err != nil {
 		return nil, fmt.Errorf("compare: what the guest's program wrote: %w", err)

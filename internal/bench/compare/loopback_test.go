@@ -27,13 +27,13 @@ func unixAPI(t *testing.T, name string) API {
 	}
 }
 
-func TestCompareAPIs(t *testing.T) {
+func TestRunAPIs(t *testing.T) {
 	broken := errors.New("it does not dial")
 	other := unixAPI(t, OtherAPI)
 	other.Dial = func(context.Context) (net.Conn, error) { return nil, broken }
 	var out bytes.Buffer
 	c := APIConfig{Rounds: 2, Time: 5 * time.Millisecond}
-	if err := CompareAPIs(t.Context(), c, []API{unixAPI(t, OurAPI), other}, &out); err != nil {
+	if err := RunAPIs(t.Context(), c, []API{unixAPI(t, OurAPI), other}, &out); err != nil {
 		t.Fatal(err)
 	}
 	paths, err := parseLoopback(out.Bytes())
@@ -48,7 +48,7 @@ func TestCompareAPIs(t *testing.T) {
 	if p := paths[1]; len(p.Values) != 0 || len(p.Failures) == 0 || !strings.Contains(p.Failures[0], broken.Error()) {
 		t.Errorf("%s: %v, %q", p.Name, p.Values, p.Failures)
 	}
-	if CompareAPIs(t.Context(), APIConfig{Time: time.Second}, nil, &out) == nil {
+	if RunAPIs(t.Context(), APIConfig{Time: time.Second}, nil, &out) == nil {
 		t.Error("no rounds are taken")
 	}
 }
