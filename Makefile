@@ -19,8 +19,8 @@ check:
 fuzz:
 	@set -o pipefail; FUZZTIME=$${FUZZTIME:-10m} scripts/fuzz.sh | go run ./scripts/testreport
 
-# ROUNDS=5 and TIME=500ms say how long it measures; SCALE=0 and RELAY=0 leave out the measurements
-# of many connections and of relays. The result is in docs/PERFORMANCE.md.
+# ROUNDS=5 and TIME=500ms say how long it measures; SCALE=0, RELAY=0 and GUESTS=0 leave out the
+# measurements of many connections, of relays and in guests. The result is in docs/PERFORMANCE.md.
 bench: build
 	@scripts/bench.sh
 

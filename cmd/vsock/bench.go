@@ -19,6 +19,7 @@ type benchCommand struct {
 	Compare benchCompare `cmd:"" help:"Compare Unix sockets, TCP and the ways of this project, in one run."`
 	Scale   benchScale   `cmd:"" help:"Measure what many contexts and connections cost."`
 	Relay   benchRelay   `cmd:"" help:"Compare what goes through vsock forward with socat."`
+	Guest   benchGuest   `cmd:"" help:"Compare this device with vhost-device-vsock, in real guests."`
 	Render  benchRender  `cmd:"" help:"Show a stored comparison, as tables or as a picture."`
 	End     benchEnd     `cmd:"" hidden:""`
 }
