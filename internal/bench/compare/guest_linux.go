@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"vsockets.dev/internal/bench"
@@ -102,13 +103,14 @@ func (g guestWay) boot(ctx context.Context, c *chain, device string) error {
 	serving, said := context.WithTimeout(ctx, serverWithin)
 	defer said()
 	ended := make(chan error, 1)
-	go func() {
+	var running sync.WaitGroup
+	running.Go(func() {
 		exit, err := vm.Run(context.WithoutCancel(ctx), testguest.Command{
 			Path: g.config.Tool, Args: []string{"bench", "serve", guestServer.String()},
 			Stdout: writerFunc(said), Stderr: os.Stderr,
 		})
 		ended <- errors.Join(fmt.Errorf("compare: the guest's server has ended, exit status %d", exit), err)
-	}()
+	})
 	select {
 	case err := <-ended:
 		return err
@@ -116,7 +118,7 @@ func (g guestWay) boot(ctx context.Context, c *chain, device string) error {
 	}
 	c.add(func() error {
 		vm.Kill()
-		_ = <-ended // it was killed
+		running.Wait()
 		return nil
 	})
 	if errors.Is(serving.Err(), context.DeadlineExceeded) {
