@@ -42,7 +42,8 @@ var tasks = []task{
 	{"echo", portEcho, guestpeer.HowEcho, isFine},
 	{"abort", portReceive, guestpeer.HowAbort, isFine},
 	{"be aborted", portDrop, guestpeer.HowSend, func(t guestpeer.Tried) bool {
-		return t.Connected && (matches(t.Error(), syscall.ECONNRESET, syscall.EPIPE, transfer.ErrCut))
+		// Linux: EPIPE where it sends, and ENOTCONN or the end of file where it receives.
+		return t.Connected && matches(t.Error(), syscall.ECONNRESET, syscall.EPIPE, syscall.ENOTCONN, transfer.ErrCut)
 	}},
 	{"be refused", portDeaf, guestpeer.HowSend, func(t guestpeer.Tried) bool {
 		return !t.Connected && matches(t.Error(), syscall.ECONNREFUSED, syscall.ECONNRESET)
