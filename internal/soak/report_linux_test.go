@@ -51,23 +51,28 @@ func wire(connected bool, err error) guestpeer.Tried {
 func TestExplained(t *testing.T) {
 	killed, stopped := faultKind{name: "killed", ends: true}, faultKind{name: "stopped"}
 	reset := fmt.Errorf("write: %w", syscall.ECONNRESET)
+	none, ends, stalls := []faultKind(nil), []faultKind{stopped, killed}, []faultKind{stopped}
 	for _, tc := range []struct {
-		name   string
-		got    guestpeer.Tried
-		faults []faultKind
-		want   bool
+		name     string
+		got      guestpeer.Tried
+		from, to []faultKind
+		want     bool
 	}{
-		{"a reset without a fault", wire(true, reset), nil, false},
-		{"a reset", wire(true, reset), []faultKind{killed}, true},
-		{"a cut", wire(true, transfer.ErrCut), []faultKind{killed}, true},
-		{"other bytes", wire(true, transfer.ErrCorrupt), []faultKind{killed}, false},
-		{"an error of another kind", wire(true, syscall.EINVAL), []faultKind{killed}, false},
-		{"a reset by one that was only slow", wire(true, reset), []faultKind{stopped}, false},
-		{"closed", wire(true, net.ErrClosed), []faultKind{stopped, killed}, true},
-		{"one that was slow to accept", wire(false, syscall.ETIMEDOUT), []faultKind{stopped}, true},
-		{"one that was slow later", wire(true, syscall.ETIMEDOUT), []faultKind{stopped}, false},
+		{"a reset without a fault", wire(true, reset), none, none, false},
+		{"a reset", wire(true, reset), none, ends, true},
+		{"a cut", wire(true, transfer.ErrCut), none, ends, true},
+		{"other bytes", wire(true, transfer.ErrCorrupt), ends, ends, false},
+		{"no error, which is not what was wanted", wire(true, nil), ends, ends, false},
+		{"an error of another kind", wire(true, syscall.EINVAL), none, ends, false},
+		{"one's own end", wire(true, net.ErrClosed), ends, none, true},
+		{"not one's own end", wire(true, net.ErrClosed), none, ends, false},
+		{"a guest's Unix socket", wire(false, syscall.ENOENT), none, ends, true},
+		{"a reset by one that was only slow", wire(true, reset), none, stalls, false},
+		{"one that was slow to accept", wire(false, syscall.ETIMEDOUT), none, stalls, true},
+		{"one that was slow to connect", wire(false, syscall.ETIMEDOUT), stalls, none, true},
+		{"one that was slow later", wire(true, syscall.ETIMEDOUT), none, stalls, false},
 	} {
-		if got := explained(tc.got, tc.faults); got != tc.want {
+		if got := explained(tc.got, tc.from, tc.to); got != tc.want {
 			t.Errorf("%s: %v, want %v", tc.name, got, tc.want)
 		}
 	}

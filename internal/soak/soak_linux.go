@@ -93,11 +93,13 @@ func (s *soak) run() (err error) {
 		return err
 	}
 	s.report.Before = before
-	if err := errors.Join(s.startAll(), s.soak()); err != nil {
-		s.leaveAll()
-		return err
+	if err = s.startAll(); err == nil {
+		err = s.soak()
 	}
 	s.leaveAll()
+	if err != nil {
+		return err
+	}
 	after, err := s.settled(func(m Sample) bool {
 		return m.Open == 0 && m.Goroutines <= before.Goroutines && m.Files <= before.Files
 	})

@@ -6,7 +6,7 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
-	"net"
+	"slices"
 	"syscall"
 	"time"
 
@@ -42,7 +42,8 @@ var tasks = []task{
 	{"echo", portEcho, guestpeer.HowEcho, isFine},
 	{"abort", portReceive, guestpeer.HowAbort, isFine},
 	{"be aborted", portDrop, guestpeer.HowSend, func(t guestpeer.Tried) bool {
-		return t.Connected && (matches(t.Error(), syscall.ECONNRESET, syscall.EPIPE, transfer.ErrCut))
+		// Linux: EPIPE where it sends, and ENOTCONN or the end of file where it receives.
+		return t.Connected && matches(t.Error(), syscall.ECONNRESET, syscall.EPIPE, syscall.ENOTCONN, transfer.ErrCut)
 	}},
 	{"be refused", portDeaf, guestpeer.HowSend, func(t guestpeer.Tried) bool {
 		return !t.Connected && matches(t.Error(), syscall.ECONNREFUSED, syscall.ECONNRESET)
@@ -77,22 +78,22 @@ func matches(err error, some ...error) bool {
 	return false
 }
 
-// explained says whether an error may come of a fault at one of the two: any that ends
-// or prevents a connection. That bytes are others, it never explains.
-func explained(t guestpeer.Tried, faults []faultKind) bool {
-	for _, f := range faults {
-		if !f.ends { // it was slow only
-			if !t.Connected && errors.Is(t.Error(), syscall.ETIMEDOUT) {
-				return true
-			}
-			continue
-		}
-		if matches(t.Error(), transfer.ErrCut, io.EOF, net.ErrClosed, syscall.ECONNRESET, syscall.ECONNREFUSED,
-			syscall.EPIPE, syscall.ETIMEDOUT, syscall.ENETUNREACH, syscall.ENODEV, syscall.ENOTCONN) {
-			return true
-		}
+// explained says whether an outcome may come of what befell the two ends. That bytes
+// are others, nothing explains. Of one's own end, any error may come. A fault of the
+// other end gives those that end or prevent a connection; of a guest that is taken out, its
+// Unix socket is gone as well. One that was slow may be too slow to accept.
+func explained(t guestpeer.Tried, from, to []faultKind) bool {
+	err := t.Error()
+	switch {
+	case err == nil || errors.Is(err, transfer.ErrCorrupt):
+		return false
+	case ended(from):
+		return true
+	case ended(to):
+		return matches(err, transfer.ErrCut, io.EOF, syscall.ECONNRESET, syscall.ECONNREFUSED, syscall.EPIPE,
+			syscall.ETIMEDOUT, syscall.ENETUNREACH, syscall.ENODEV, syscall.ENOTCONN, syscall.ENOENT)
 	}
-	return false
+	return len(from)+len(to) > 0 && !t.Connected && errors.Is(err, syscall.ETIMEDOUT)
 }
 
 // work makes connections, one after another.
@@ -147,12 +148,10 @@ func (s *soak) try(ctx context.Context, t task, a guestpeer.Try, from, to *node)
 	var got guestpeer.Tried
 	start := time.Now()
 	err := vf.caller.Call(call, guestpeer.CmdTry, a, &got)
-	faultsFrom := vf.since()
-	// A hybrid client's connections are its guest's, too.
-	faults := append(append([]faultKind(nil), faultsFrom...), vt.since()...)
+	faultsFrom, faultsTo := vf.since(), vt.since()
 	if !vt.up {
 		pause(ctx, awayTime)
-		faults = append(faults, faultKind{name: "away", ends: true})
+		faultsTo = append(slices.Clip(faultsTo), faultKind{name: "away", ends: true})
 	}
 	switch {
 	case err != nil && call.Err() != nil && s.ctx.Err() == nil:
@@ -163,11 +162,11 @@ func (s *soak) try(ctx context.Context, t task, a guestpeer.Try, from, to *node)
 		s.count(func(r *Report) { r.Expected["the caller ended"]++ })
 	case t.want(got):
 		s.count(func(r *Report) { r.done(t, from, to, a.Bytes, got.Error()) })
-	case explained(got, faults):
+	case explained(got, faultsFrom, faultsTo):
 		s.count(func(r *Report) { r.Expected[reason(got)]++ })
 	default:
-		s.problem("%s of %d bytes from %s to %s (%v): connected %v, %v, after %v; faults meanwhile: %v",
-			t.name, a.Bytes, from.name, to.name, a.To, got.Connected, text(got), time.Since(start), names(faults))
+		s.problem("%s of %d bytes from %s to %s (%v): connected %v, %v, after %v; faults meanwhile: %v and %v",
+			t.name, a.Bytes, from.name, to.name, a.To, got.Connected, text(got), time.Since(start), names(faultsFrom), names(faultsTo))
 		if errors.Is(got.Error(), transfer.ErrCorrupt) {
 			s.count(func(r *Report) { r.Corrupted++ })
 		}

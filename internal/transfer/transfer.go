@@ -104,7 +104,8 @@ func (d *digest) Write(p []byte) (int, error) {
 }
 
 // Exchange sends n bytes to one that echoes, and compares what comes back meanwhile, to
-// the end, which is the echo's answer to ours.
+// the end, which is the echo's answer to ours. After an error, the connection is to be
+// closed: something may still be sent.
 func Exchange(c Conn, n int64, seed uint64) error {
 	sent := make(chan error, 1)
 	go func() { sent <- sendOnly(c, n, seed) }()
@@ -116,8 +117,6 @@ func Exchange(c Conn, n int64, seed uint64) error {
 		k, err := io.ReadFull(c, b)
 		got += int64(k)
 		if !bytes.Equal(b[:k], pattern()[at:][:k]) {
-			_, _ = io.Copy(io.Discard, c) // so that all can be sent
-			<-sent
 			return fmt.Errorf("%w: the echo is another one, before byte %d", ErrCorrupt, got)
 		}
 		if err != nil {
