@@ -37,7 +37,9 @@ func (p *switchProcess) limit(resource int, to uint64) (was uint64) {
 }
 
 // proc reads something of the switch's in /proc.
-func (p *switchProcess) proc(name string) string { return fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, name) }
+func (p *switchProcess) proc(name string) string {
+	return fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, name)
+}
 
 // TestNoDescriptors leaves the switch no descriptor. Who is there goes on; who comes waits, or
 // is refused at once where the switch would have to open something for it; the log says so in
