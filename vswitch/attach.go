@@ -8,6 +8,11 @@ const (
 	DefaultAttachLast  = 1999
 )
 
+// DefaultPerUser is how many processes of one user may be attached by one socket that is
+// open to several users, where AttachConfig does not say otherwise: about a quarter of
+// the CIDs that there are, so that one user cannot have them all.
+const DefaultPerUser = 256
+
 // AttachConfig says how processes join.
 type AttachConfig struct {
 	// Socket is the path of the vhost-user socket that they connect to. It is
@@ -25,6 +30,11 @@ type AttachConfig struct {
 	// Users are the user ids whose processes may join. Nil: those that may open the
 	// socket, which are this user's and root's.
 	Users []uint32
+
+	// PerUser is how many processes of one user may be attached at a time. Negative:
+	// as many as there are CIDs. Default: DefaultPerUser, 256, if Users is set, and else
+	// as many as there are CIDs, since all of them are this user's.
+	PerUser int
 
 	// Groups are those that each of them is in, see Policy.
 	Groups []string

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"vsockets.dev/internal/device"
 	"vsockets.dev/internal/unixsocket"
 )
 
@@ -21,6 +22,8 @@ type Attach struct {
 	config AttachConfig
 	socket net.Listener
 	next   uint32 // where the search for a free CID begins; of the accepting goroutine
+
+	users users
 
 	closed   atomic.Bool
 	stop     context.CancelFunc
@@ -51,6 +54,13 @@ func (sw *Switch) AddAttach(c AttachConfig) (*Attach, error) {
 	}
 	if c.First > c.Last {
 		return nil, fmt.Errorf("vswitch: attach socket %s: CIDs from %d to %d are none", c.Socket, c.First, c.Last)
+	}
+	switch {
+	case c.PerUser != 0:
+	case c.Users != nil:
+		c.PerUser = DefaultPerUser
+	default:
+		c.PerUser = -1
 	}
 	a := &Attach{sw: sw, config: c, next: c.First}
 	open := unixsocket.Listen
@@ -118,6 +128,7 @@ func (a *Attach) admit(ctx context.Context, conn *net.UnixConn) {
 		defer silent.Stop()
 		p.serve(ctx, conn)
 		a.sw.unplug(p.port)
+		a.users.leave(p.uid)
 	})
 }
 
@@ -125,24 +136,37 @@ func (a *Attach) admit(ctx context.Context, conn *net.UnixConn) {
 type attached struct {
 	*machine
 	pool *Attach
+	uid  uint32
 	done chan struct{} // closed when it has left
 }
 
 func (a *Attach) join(conn *net.UnixConn) (*attached, error) {
-	if a.config.Users != nil {
-		switch peer := credentials(conn); {
-		case peer == nil:
-			return nil, errors.New("whose process it is cannot be told")
-		case !slices.Contains(a.config.Users, peer.Uid):
-			return nil, fmt.Errorf("process %d is of user %d, who is not among those that may", peer.Pid, peer.Uid)
-		}
+	peer := credentials(conn)
+	switch {
+	case peer == nil:
+		return nil, errors.New("whose process it is cannot be told")
+	case a.config.Users != nil && !slices.Contains(a.config.Users, peer.Uid):
+		return nil, fmt.Errorf("process %d is of user %d, who is not among those that may", peer.Pid, peer.Uid)
 	}
+	patience, ok := a.users.enter(peer.Uid, a.config.PerUser)
+	if !ok {
+		return nil, fmt.Errorf("process %d is of user %d, who has %d attached, which is the limit (PerUser)", peer.Pid, peer.Uid, a.config.PerUser)
+	}
+	p, err := a.plug(peer.Uid, patience)
+	if err != nil {
+		a.users.leave(peer.Uid)
+	}
+	return p, err
+}
+
+// plug makes the context of a process.
+func (a *Attach) plug(uid uint32, patience *device.Patience) (*attached, error) {
 	cid, err := a.freeCID()
 	if err != nil {
 		return nil, err
 	}
-	p := &attached{pool: a, done: make(chan struct{})}
-	if p.machine, err = a.sw.newMachine(cid, a.config.Groups, a.config.Limits, p); err != nil {
+	p := &attached{pool: a, uid: uid, done: make(chan struct{})}
+	if p.machine, err = a.sw.newMachine(cid, a.config.Groups, a.config.Limits, p, patience); err != nil {
 		return nil, err
 	}
 	return p, a.sw.plug(p.port)

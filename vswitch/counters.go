@@ -58,6 +58,14 @@ func (c *counters) read() Counters {
 	}
 }
 
+// broke counts that the context broke a rule.
+func (p *port) broke(rule *atomic.Uint64) {
+	rule.Add(1)
+	if p.fault != nil {
+		p.fault()
+	}
+}
+
 // breach counts what a stack of this program says of a context's packet.
 func (sw *Switch) breach(cid uint32, b stack.Breach) {
 	p := (*sw.routes.Load())[cid]
@@ -66,10 +74,10 @@ func (sw *Switch) breach(cid uint32, b stack.Breach) {
 	}
 	switch b {
 	case stack.BreachFlow:
-		p.counters.stray.Add(1)
+		p.broke(&p.counters.stray)
 	case stack.BreachCredit:
-		p.counters.credit.Add(1)
+		p.broke(&p.counters.credit)
 	case stack.BreachOrder:
-		p.counters.outOfOrder.Add(1)
+		p.broke(&p.counters.outOfOrder)
 	}
 }

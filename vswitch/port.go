@@ -26,6 +26,9 @@ type port struct {
 	owner owner
 	to    packet.Sink
 
+	// fault is told of rules that the context breaks. Nil: it is one of this program.
+	fault func()
+
 	// gone is told of contexts that left. Nil: the context is a guest's, whose
 	// connections the switch resets.
 	gone func(cid uint32)
@@ -115,20 +118,20 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 		return 0, false
 	}
 	if pkt.SrcCID != uint64(p.cid.Load()) {
-		p.counters.forged.Add(1)
+		p.broke(&p.counters.forged)
 		return int(pkt.Len), true
 	}
 	if !pkt.Known() {
-		p.counters.invalid.Add(1)
+		p.broke(&p.counters.invalid)
 		return p.refuse(pkt)
 	}
 	v := p.wayTo(pkt.DstCID)
 	if v == nil {
-		p.counters.unreachable.Add(1)
+		p.broke(&p.counters.unreachable)
 		return p.refuse(pkt)
 	}
 	if !v.open {
-		p.counters.denied.Add(1)
+		p.broke(&p.counters.denied)
 		return p.refuse(pkt)
 	}
 	known := true
@@ -138,7 +141,7 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 			return p.refuse(pkt)
 		}
 		if !known && w != nil { // else it is an answer that the switch gives itself
-			p.counters.stray.Add(1)
+			p.broke(&p.counters.stray)
 		}
 	}
 	if v.backlog == nil {
@@ -162,12 +165,12 @@ func (p *port) admit(pkt *packet.Packet, to *port) (known, ok bool) {
 			return false, false
 		}
 		if !p.flows.request(outbound(&pkt.Header), p.limits.Load()) {
-			p.counters.limited.Add(1)
+			p.broke(&p.counters.limited)
 			return false, false
 		}
 	case pkt.Op == packet.OpResponse:
 		if !to.flows.answer(inbound(&pkt.Header)) {
-			p.counters.unsolicited.Add(1)
+			p.broke(&p.counters.unsolicited)
 			return false, false
 		}
 	case pkt.Op == packet.OpReset:
@@ -182,7 +185,7 @@ func (p *port) permits(pkt *packet.Packet, to *port) bool {
 	if p.sw.policy.Load().allows(p.member(), to.member(), pkt.DstPort) {
 		return true
 	}
-	p.counters.denied.Add(1)
+	p.broke(&p.counters.denied)
 	return false
 }
 

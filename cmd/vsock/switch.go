@@ -19,7 +19,7 @@ import (
 // switchCommand is the switch as a service.
 type switchCommand struct {
 	Guest      []guestFlag    `sep:"none" placeholder:"cid=N,socket=PATH[,KEY=VALUE...]" help:"A virtual machine, which connects to the vhost-user socket PATH. Further keys: hybrid=PATH, groups=a+b, and limits."`
-	Attach     []attachFlag   `sep:"none" placeholder:"PATH[,KEY=VALUE...]" help:"A socket at which processes join. Keys: cids=FIRST-LAST, users=0+1000, groups=a+b, and limits."`
+	Attach     []attachFlag   `sep:"none" placeholder:"PATH[,KEY=VALUE...]" help:"A socket at which processes join. Keys: cids=FIRST-LAST, users=0+1000, per-user=N, groups=a+b, and limits."`
 	Rule       []vswitch.Rule `sep:"none" aliases:"rules" placeholder:"RULE" help:"A rule of the policy, \"allow|deny FROM TO[:PORTS]\". The first that fits decides."`
 	Forward    []forward.Spec `sep:"none" aliases:"forwards" placeholder:"FROM=TO" help:"Join connections to FROM to new ones to TO."`
 	Control    string         `placeholder:"PATH" help:"Open a control socket, for vsock ps and vsock guest."`

@@ -23,6 +23,7 @@ type queue struct {
 	kick    *eventfd.Event
 	call    *eventfd.Bell // nil: the guest polls
 
+	noted                uint64 // bad chains of the ring that Patience knows of
 	badChains, idleKicks uint64 // of rings and doorbells that are gone
 
 	done chan struct{} // closed when the goroutine has ended
@@ -49,6 +50,7 @@ func (q *queue) start(mem *guestmem.Memory, c vhostuser.QueueConfig, features ui
 		return err
 	}
 	q.ring, q.mem = ring, mem
+	q.noted = 0
 	q.enabled, q.broken = false, false // whatever an earlier session left
 	q.kick, q.call = c.Kick, c.Call
 	q.done = make(chan struct{})
@@ -83,15 +85,13 @@ func (q *queue) stop() (base uint16) {
 	base = q.ring.Base()
 	kick, done := q.kick, q.done
 	q.badChains += q.ring.BadChains()
+	q.idleKicks += kick.Idle()
 	q.ring, q.kick, q.call = nil, nil, nil
 	q.mem, q.chain = nil, virtqueue.Chain{}
 	q.mu.Unlock()
 
 	kick.Interrupt()
 	<-done
-	q.mu.Lock()
-	q.idleKicks += kick.Idle()
-	q.mu.Unlock()
 	return base
 }
 

@@ -2,6 +2,7 @@ package device
 
 import (
 	"fmt"
+	"time"
 
 	"vsockets.dev/internal/eventfd"
 	"vsockets.dev/internal/guestmem"
@@ -100,6 +101,13 @@ func (d *Device) sendLocked() (more bool) {
 	var err error
 	defer func() { d.check(q, err) }()
 	defer q.mem.Catch(guestmem.Arm(), &err)
+	h, rest := d.patience.begin()
+	if rest > 0 {
+		d.heldBack = true
+		time.AfterFunc(rest, d.waker.Wake)
+		return false
+	}
+	defer d.patience.end(h)
 	q.ring.DisableNotify()
 	n, bytes := 0, 0
 	for ; n < txBatch && bytes < txBatchBytes && !d.heldBack && d.replies.room(); n++ {
@@ -115,6 +123,7 @@ func (d *Device) sendLocked() (more bool) {
 		q.ring.Push(q.chain.Head, 0)
 		bytes += q.chain.ReadLen
 	}
+	d.badChains(q)
 	// Even if n is 0: Pop may have come by bad chains, which go back too.
 	if q.ring.Publish() {
 		d.signal(q)
@@ -128,14 +137,14 @@ func (d *Device) send(c *virtqueue.Chain) bool {
 	var hdr [packet.HeaderSize]byte
 	payload, ok := cut(hdr[:], c.Readable)
 	if !ok {
-		d.badPackets.Add(1)
+		d.badPacket()
 		return true
 	}
 	p := &d.txPacket
 	p.Payload = nil // a fault may have left the one before
 	p.Decode(&hdr)
 	if p.Len > packet.MaxPayload || int(p.Len) > c.ReadLen-packet.HeaderSize {
-		d.badPackets.Add(1)
+		d.badPacket()
 		return true
 	}
 	if p.Len > 0 {
@@ -146,6 +155,19 @@ func (d *Device) send(c *virtqueue.Chain) bool {
 	}
 	p.Payload = nil
 	return ok
+}
+
+func (d *Device) badPacket() {
+	d.badPackets.Add(1)
+	d.patience.fault(1)
+}
+
+// badChains needs q.mu. It notes the chains that could not be used.
+func (d *Device) badChains(q *queue) {
+	if n := q.ring.BadChains() - q.noted; n > 0 {
+		q.noted += n
+		d.patience.fault(n)
+	}
 }
 
 // check ends the session of a guest whose ring cannot be used any more.

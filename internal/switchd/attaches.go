@@ -17,7 +17,7 @@ type attach struct {
 // sameAttach compares what the configuration says. Users that are nil are not users
 // of whom there are none.
 func sameAttach(a, b vswitch.AttachConfig) bool {
-	return a.Socket == b.Socket && a.First == b.First && a.Last == b.Last &&
+	return a.Socket == b.Socket && a.First == b.First && a.Last == b.Last && a.PerUser == b.PerUser &&
 		(a.Users == nil) == (b.Users == nil) && slices.Equal(a.Users, b.Users) &&
 		slices.Equal(a.Groups, b.Groups) && a.Limits == b.Limits
 }

@@ -58,10 +58,11 @@ type Guest struct {
 
 // Attach is a socket for processes in the configuration.
 type Attach struct {
-	Socket string   `toml:"socket"`
-	CIDs   CIDRange `toml:"cids"`  // default: vswitch's
-	Users  []uint32 `toml:"users"` // nil: this user and root
-	Groups []string `toml:"groups"`
+	Socket  string   `toml:"socket"`
+	CIDs    CIDRange `toml:"cids"`     // default: vswitch's
+	Users   []uint32 `toml:"users"`    // nil: this user and root
+	PerUser Size     `toml:"per-user"` // default: vswitch's
+	Groups  []string `toml:"groups"`
 	Limits
 }
 

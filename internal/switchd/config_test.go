@@ -19,9 +19,9 @@ func TestParseFlags(t *testing.T) {
 	if diff := cmp.Diff(want, g); err != nil || diff != "" {
 		t.Errorf("guest: %v\n%s", err, diff)
 	}
-	a, err := ParseAttach("/run/a.sock,cids=5-9,users=0+1000,groups=x,connections=1")
+	a, err := ParseAttach("/run/a.sock,cids=5-9,users=0+1000,per-user=1K,groups=x,connections=1")
 	wantA := Attach{
-		Socket: "/run/a.sock", CIDs: CIDRange{5, 9}, Users: []uint32{0, 1000}, Groups: []string{"x"},
+		Socket: "/run/a.sock", CIDs: CIDRange{5, 9}, Users: []uint32{0, 1000}, PerUser: 1 << 10, Groups: []string{"x"},
 		Limits: Limits{Connections: 1},
 	}
 	if diff := cmp.Diff(wantA, a); err != nil || diff != "" {
@@ -81,6 +81,7 @@ socket = "/run/vm4.sock"
 socket = "/run/attach.sock"
 cids = "1000-1009"
 users = [0, 1000]
+per-user = 50
 `
 
 func TestParseFile(t *testing.T) {
@@ -95,7 +96,7 @@ func TestParseFile(t *testing.T) {
 		{CID: 3, Socket: "/run/vm3.sock", Groups: []string{"a", "b"}, Limits: Limits{Buffered: 64 << 20, Connections: 7}},
 		{CID: 4, Socket: "/run/vm4.sock"},
 	}
-	attach := []Attach{{Socket: "/run/attach.sock", CIDs: CIDRange{1000, 1009}, Users: []uint32{0, 1000}}}
+	attach := []Attach{{Socket: "/run/attach.sock", CIDs: CIDRange{1000, 1009}, Users: []uint32{0, 1000}, PerUser: 50}}
 	if diff := cmp.Diff(guests, c.Guests) + cmp.Diff(attach, c.Attach); diff != "" {
 		t.Error(diff)
 	}

@@ -44,7 +44,7 @@ func ParseGuest(s string) (Guest, error) {
 
 // ParseAttach reads the form of a socket for processes on the command line:
 //
-//	/run/attach.sock[,cids=1000-1999][,users=0+1000][,groups=a+b][,LIMIT=N...]
+//	/run/attach.sock[,cids=1000-1999][,users=0+1000][,per-user=N][,groups=a+b][,LIMIT=N...]
 func ParseAttach(s string) (Attach, error) {
 	var a Attach
 	path, items, _ := strings.Cut(s, ",")
@@ -61,10 +61,12 @@ func ParseAttach(s string) (Attach, error) {
 				}
 				a.Users = append(a.Users, id)
 			}
+		case "per-user":
+			a.PerUser, err = ParseSize(value)
 		case "groups":
 			a.Groups = splitGroups(value)
 		default:
-			return setLimit(&a.Limits, key, value, "cids, users, groups")
+			return setLimit(&a.Limits, key, value, "cids, users, per-user, groups")
 		}
 		return err
 	})

@@ -23,12 +23,13 @@ func (g Guest) spec() GuestSpec {
 
 func (a Attach) spec() vswitch.AttachConfig {
 	return vswitch.AttachConfig{
-		Socket: clean(a.Socket),
-		First:  cmp.Or(a.CIDs.First, vswitch.DefaultAttachFirst),
-		Last:   cmp.Or(a.CIDs.Last, vswitch.DefaultAttachLast),
-		Users:  a.Users,
-		Groups: a.Groups,
-		Limits: a.SwitchLimits(),
+		Socket:  clean(a.Socket),
+		First:   cmp.Or(a.CIDs.First, vswitch.DefaultAttachFirst),
+		Last:    cmp.Or(a.CIDs.Last, vswitch.DefaultAttachLast),
+		Users:   a.Users,
+		PerUser: int(a.PerUser),
+		Groups:  a.Groups,
+		Limits:  a.SwitchLimits(),
 	}
 }
 

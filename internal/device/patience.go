@@ -1,0 +1,99 @@
+package device
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Patience is what one may do wrong before one is heard less. Breaking a rule costs a
+// guest next to nothing, and the device no little: a goroutine that answers nonsense at
+// full speed takes its processor from those that serve others. So a guest that breaks rules
+// more often than by mistake rests after each batch of packets in which it did, for
+// some times as long as that took.
+//
+// Several devices may share one: those of one user's processes, who could else have as
+// much as there can be of them. Use NewPatience.
+type Patience struct {
+	faults atomic.Uint64
+	wary   atomic.Bool // the faults were too many
+
+	mu    sync.Mutex
+	left  float64 // faults that are no matter
+	at    time.Time
+	until time.Time // rests until then
+}
+
+const (
+	// faultRate is how many faults in a second are no matter, and faultBurst how many
+	// come at once. Whoever is sent a reset may have a few hundred packets of that connection
+	// on the way.
+	faultRate  = 1000
+	faultBurst = 1000
+
+	// restFactor is how much longer than it was heard one rests.
+	restFactor = 9
+
+	// leastRest is the shortest rest: what is shorter is added up.
+	leastRest = time.Millisecond
+)
+
+// NewPatience gives one that has not been tried.
+func NewPatience() *Patience { return &Patience{left: faultBurst, at: time.Now()} }
+
+// fault notes that a rule was broken so many times.
+func (p *Patience) fault(n uint64) {
+	p.faults.Add(n)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refill(time.Now())
+	p.left = max(p.left-float64(n), -faultBurst)
+	if p.left < 0 {
+		p.wary.Store(true)
+	}
+}
+
+// refill needs mu.
+func (p *Patience) refill(now time.Time) {
+	p.left = min(p.left+faultRate*now.Sub(p.at).Seconds(), faultBurst)
+	p.at = now
+	if p.left > faultBurst/2 {
+		p.wary.Store(false)
+	}
+}
+
+// hearing is a batch of packets that is being heard.
+type hearing struct {
+	began  time.Time // zero: it does not matter
+	faults uint64
+}
+
+// begin tells for how long to rest first; if that is 0, a batch begins.
+func (p *Patience) begin() (h hearing, rest time.Duration) {
+	if !p.wary.Load() {
+		return h, 0
+	}
+	now := time.Now()
+	p.mu.Lock()
+	p.refill(now)
+	rest = p.until.Sub(now)
+	p.mu.Unlock()
+	if rest >= leastRest {
+		return h, rest
+	}
+	return hearing{now, p.faults.Load()}, 0
+}
+
+// end is called after a batch that began.
+func (p *Patience) end(h hearing) {
+	if h.began.IsZero() || p.faults.Load() == h.faults {
+		return
+	}
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.until.Before(now) {
+		p.until = now
+	}
+	p.until = p.until.Add(restFactor * now.Sub(h.began))
+}

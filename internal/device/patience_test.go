@@ -1,0 +1,102 @@
+package device
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// hear has a batch be heard that takes so long, with so many faults, and tells for how
+// long there was rest before it.
+func hear(p *Patience, took time.Duration, faults uint64) (rested time.Duration) {
+	start := time.Now()
+	for {
+		h, rest := p.begin()
+		if rest == 0 {
+			rested = time.Since(start)
+			<-time.After(took)
+			if faults > 0 {
+				p.fault(faults)
+			}
+			p.end(h)
+			return rested
+		}
+		<-time.After(rest)
+	}
+}
+
+func TestPatience(t *testing.T) {
+	const batch = 100 * time.Microsecond
+	for name, tc := range map[string]struct {
+		faults      uint64 // of each batch
+		pause       time.Duration
+		batches     int
+		least, most float64 // part of the time that is rest
+	}{
+		"no fault":                 {0, 0, 10_000, 0, 0},
+		"a fault now and then":     {1, 2 * time.Millisecond, 10_000, 0, 0},
+		"a burst, once a second":   {500, time.Second, 10, 0, 0},
+		"nothing but faults":       {64, 0, 10_000, .85, .91},
+		"a fault in each batch":    {1, 0, 10_000, .7, .91},
+		"too many, in little time": {4, 2 * time.Millisecond, 10_000, 0, .05},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := NewPatience()
+				start := time.Now()
+				var rest time.Duration
+				for range tc.batches {
+					rest += hear(p, batch, tc.faults)
+					<-time.After(tc.pause)
+				}
+				if part := rest.Seconds() / time.Since(start).Seconds(); part < tc.least || part > tc.most {
+					t.Errorf("it rests for %.2f of the time, want %.2f to %.2f", part, tc.least, tc.most)
+				}
+			})
+		})
+	}
+}
+
+// Whoever mends his ways is heard as before.
+func TestPatienceForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPatience()
+		for range 1000 {
+			hear(p, time.Millisecond, 64)
+		}
+		<-time.After(2 * time.Second)
+		for range 1000 {
+			if rest := hear(p, time.Millisecond, 0); rest > 0 {
+				t.Fatalf("rests for %v", rest)
+			}
+		}
+	})
+}
+
+// Several who share one are heard no more often than one.
+func TestPatienceShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPatience()
+		p.fault(2 * faultBurst)
+		start, heard := time.Now(), make(chan time.Duration)
+		const sharers = 50
+		for range sharers {
+			go func() {
+				var sum time.Duration
+				for time.Since(start) < 10*time.Second {
+					hear(p, 2*time.Millisecond, 64)
+					sum += 2 * time.Millisecond
+				}
+				heard <- sum
+			}()
+		}
+		var sum time.Duration
+		for range sharers {
+			sum += <-heard
+		}
+		// At the same moment they may all be let in, once for each rest.
+		if part := sum.Seconds() / time.Since(start).Seconds(); part > .2 {
+			t.Errorf("all together are heard %.2f of the time", part)
+		}
+	})
+}
