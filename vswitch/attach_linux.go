@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"vsockets.dev/internal/device"
 	"vsockets.dev/internal/unixsocket"
 )
 
@@ -124,11 +123,15 @@ func (a *Attach) admit(ctx context.Context, conn *net.UnixConn) {
 	}
 	a.sessions.Go(func() {
 		defer close(p.done)
-		silent := time.AfterFunc(attachTimeout, p.endSilent)
-		defer silent.Stop()
-		p.serve(ctx, conn)
+		if p.user.pace.enter(ctx) {
+			silent := time.AfterFunc(attachTimeout, p.endSilent)
+			defer silent.Stop()
+			p.serve(ctx, conn)
+		} else {
+			_ = conn.Close()
+		}
 		a.sw.unplug(p.port)
-		a.users.leave(p.uid)
+		a.users.leave(p.user)
 	})
 }
 
@@ -136,7 +139,7 @@ func (a *Attach) admit(ctx context.Context, conn *net.UnixConn) {
 type attached struct {
 	*machine
 	pool *Attach
-	uid  uint32
+	user *user
 	done chan struct{} // closed when it has left
 }
 
@@ -148,25 +151,25 @@ func (a *Attach) join(conn *net.UnixConn) (*attached, error) {
 	case a.config.Users != nil && !slices.Contains(a.config.Users, peer.Uid):
 		return nil, fmt.Errorf("process %d is of user %d, who is not among those that may", peer.Pid, peer.Uid)
 	}
-	patience, ok := a.users.enter(peer.Uid, a.config.PerUser)
+	u, ok := a.users.enter(peer.Uid, a.config.PerUser)
 	if !ok {
 		return nil, fmt.Errorf("process %d is of user %d, who has %d attached, which is the limit (PerUser)", peer.Pid, peer.Uid, a.config.PerUser)
 	}
-	p, err := a.plug(peer.Uid, patience)
+	p, err := a.plug(u)
 	if err != nil {
-		a.users.leave(peer.Uid)
+		a.users.leave(u)
 	}
 	return p, err
 }
 
 // plug makes the context of a process.
-func (a *Attach) plug(uid uint32, patience *device.Patience) (*attached, error) {
+func (a *Attach) plug(u *user) (*attached, error) {
 	cid, err := a.freeCID()
 	if err != nil {
 		return nil, err
 	}
-	p := &attached{pool: a, uid: uid, done: make(chan struct{})}
-	if p.machine, err = a.sw.newMachine(cid, a.config.Groups, a.config.Limits, p, patience); err != nil {
+	p := &attached{pool: a, user: u, done: make(chan struct{})}
+	if p.machine, err = a.sw.newMachine(cid, a.config.Groups, a.config.Limits, p, u.patience); err != nil {
 		return nil, err
 	}
 	return p, a.sw.plug(p.port)

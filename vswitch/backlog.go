@@ -128,7 +128,7 @@ func (b *backlog) refund(n int) {
 
 // overflow resets the connection of a packet for which there is no room.
 func (b *backlog) overflow(p *packet.Packet) {
-	b.from.broke(&b.from.counters.overflow)
+	b.from.broke(&b.from.counters.overflow, true)
 	asked := b.to.flows.unanswered(inbound(&p.Header))
 	opened := b.from.flows.end(outbound(&p.Header))
 	accepted := b.to.flows.end(inbound(&p.Header))

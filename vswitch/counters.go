@@ -58,11 +58,11 @@ func (c *counters) read() Counters {
 	}
 }
 
-// broke counts that the context broke a rule.
-func (p *port) broke(rule *atomic.Uint64) {
+// broke counts that the context broke a rule, which it can have done by mistake, or not.
+func (p *port) broke(rule *atomic.Uint64, mistake bool) {
 	rule.Add(1)
 	if p.fault != nil {
-		p.fault()
+		p.fault(mistake)
 	}
 }
 
@@ -74,10 +74,10 @@ func (sw *Switch) breach(cid uint32, b stack.Breach) {
 	}
 	switch b {
 	case stack.BreachFlow:
-		p.broke(&p.counters.stray)
+		p.broke(&p.counters.stray, true)
 	case stack.BreachCredit:
-		p.broke(&p.counters.credit)
+		p.broke(&p.counters.credit, false)
 	case stack.BreachOrder:
-		p.broke(&p.counters.outOfOrder)
+		p.broke(&p.counters.outOfOrder, false)
 	}
 }

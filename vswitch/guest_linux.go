@@ -52,9 +52,14 @@ func (sw *Switch) AddGuest(c GuestConfig) (*Guest, error) {
 		stop()
 		return nil, errors.Join(err, g.socket.Close(), g.closeHybrid())
 	}
+	pace := newPace(guestSessions)
 	go func() {
 		defer close(g.done)
 		serveAll(g.socket, func(conn *net.UnixConn) {
+			if !pace.enter(ctx) {
+				_ = conn.Close()
+				return
+			}
 			g.changeNext()
 			g.serve(ctx, conn)
 		})

@@ -26,8 +26,9 @@ type port struct {
 	owner owner
 	to    packet.Sink
 
-	// fault is told of rules that the context breaks. Nil: it is one of this program.
-	fault func()
+	// fault is told of rules that the context breaks, and whether that can be a mistake.
+	// Nil: it is one of this program.
+	fault func(mistake bool)
 
 	// gone is told of contexts that left. Nil: the context is a guest's, whose
 	// connections the switch resets.
@@ -118,20 +119,20 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 		return 0, false
 	}
 	if pkt.SrcCID != uint64(p.cid.Load()) {
-		p.broke(&p.counters.forged)
+		p.broke(&p.counters.forged, false)
 		return int(pkt.Len), true
 	}
 	if !pkt.Known() {
-		p.broke(&p.counters.invalid)
+		p.broke(&p.counters.invalid, false)
 		return p.refuse(pkt)
 	}
 	v := p.wayTo(pkt.DstCID)
 	if v == nil {
-		p.broke(&p.counters.unreachable)
+		p.broke(&p.counters.unreachable, true)
 		return p.refuse(pkt)
 	}
 	if !v.open {
-		p.broke(&p.counters.denied)
+		p.broke(&p.counters.denied, true)
 		return p.refuse(pkt)
 	}
 	known := true
@@ -141,7 +142,7 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 			return p.refuse(pkt)
 		}
 		if !known && w != nil { // else it is an answer that the switch gives itself
-			p.broke(&p.counters.stray)
+			p.broke(&p.counters.stray, true)
 		}
 	}
 	if v.backlog == nil {
@@ -165,12 +166,12 @@ func (p *port) admit(pkt *packet.Packet, to *port) (known, ok bool) {
 			return false, false
 		}
 		if !p.flows.request(outbound(&pkt.Header), p.limits.Load()) {
-			p.broke(&p.counters.limited)
+			p.broke(&p.counters.limited, true)
 			return false, false
 		}
 	case pkt.Op == packet.OpResponse:
 		if !to.flows.answer(inbound(&pkt.Header)) {
-			p.broke(&p.counters.unsolicited)
+			p.broke(&p.counters.unsolicited, true)
 			return false, false
 		}
 	case pkt.Op == packet.OpReset:
@@ -185,7 +186,7 @@ func (p *port) permits(pkt *packet.Packet, to *port) bool {
 	if p.sw.policy.Load().allows(p.member(), to.member(), pkt.DstPort) {
 		return true
 	}
-	p.broke(&p.counters.denied)
+	p.broke(&p.counters.denied, true)
 	return false
 }
 

@@ -2,6 +2,7 @@ package vswitch
 
 import (
 	"sync"
+	"time"
 
 	"vsockets.dev/internal/device"
 )
@@ -12,22 +13,28 @@ type users struct {
 	all map[uint32]*user
 }
 
-// user is one of them.
+// user is one of them. What all of its processes have together outlives them for a time,
+// so that it is no use to leave and come again.
 type user struct {
-	processes int
+	processes int       // under users.mu
+	left      time.Time // when the last of them did; under users.mu
 
-	// patience is what all of them have together. It outlives a process, as long as
-	// there is another.
 	patience *device.Patience
+	pace     *pace
 }
 
+// userMemory is how long a user is remembered who has left: after that, patience and pace
+// are as those of a new one.
+const userMemory = 5 * time.Second
+
 // enter counts a process, if its user may have one more.
-func (u *users) enter(uid uint32, limit int) (*device.Patience, bool) {
+func (u *users) enter(uid uint32, limit int) (*user, bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.forget(time.Now())
 	k := u.all[uid]
 	if k == nil {
-		k = &user{patience: device.NewPatience()}
+		k = &user{patience: device.NewPatience(), pace: newPace(userSessions)}
 	}
 	if over(k.processes+1, limit) {
 		return nil, false
@@ -37,15 +44,22 @@ func (u *users) enter(uid uint32, limit int) (*device.Patience, bool) {
 		u.all = make(map[uint32]*user)
 	}
 	u.all[uid] = k
-	return k.patience, true
+	return k, true
 }
 
 // leave counts a process out.
-func (u *users) leave(uid uint32) {
+func (u *users) leave(k *user) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if k := u.all[uid]; k != nil {
-		if k.processes--; k.processes == 0 {
+	if k.processes--; k.processes == 0 {
+		k.left = time.Now()
+	}
+}
+
+// forget needs mu.
+func (u *users) forget(now time.Time) {
+	for uid, k := range u.all {
+		if k.processes == 0 && now.Sub(k.left) > userMemory {
 			delete(u.all, uid)
 		}
 	}

@@ -1,9 +1,12 @@
 package vswitch
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"vsockets.dev/internal/attach"
 )
@@ -51,30 +54,60 @@ func TestAttachPerUser(t *testing.T) {
 	}
 }
 
-// TestUsersForgotten looks at what is left of users that have left.
+// TestUsersForgotten has users come and leave, whose patience and pace are their own and
+// outlive them for a time.
 func TestUsersForgotten(t *testing.T) {
-	var u users
-	for range 3 {
-		for uid := range uint32(10) {
-			if _, ok := u.enter(uid, 3); !ok {
-				t.Fatal("too many")
+	synctest.Test(t, func(t *testing.T) {
+		var u users
+		var in []*user
+		enter := func(uid uint32) *user {
+			t.Helper()
+			k, ok := u.enter(uid, 3)
+			if !ok {
+				t.Fatalf("user %d may not enter", uid)
+			}
+			in = append(in, k)
+			return k
+		}
+		first := enter(1)
+		if enter(1) != first || enter(2) == first {
+			t.Error("what a user has is not the user's own")
+		}
+		enter(1)
+		if _, ok := u.enter(1, 3); ok {
+			t.Error("a fourth process enters")
+		}
+		for _, k := range in {
+			u.leave(k)
+		}
+		if enter(1) != first {
+			t.Error("forgotten at once")
+		}
+		u.leave(first)
+		<-time.After(userMemory + time.Second)
+		if enter(3); len(u.all) != 1 {
+			t.Errorf("%d users are remembered", len(u.all))
+		}
+	})
+}
+
+// TestPace has more sessions begin than may.
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace(10)
+		start := time.Now()
+		for range 10 + 30 {
+			if !p.enter(t.Context()) {
+				t.Fatal("may not begin")
 			}
 		}
-	}
-	if _, ok := u.enter(1, 3); ok {
-		t.Error("a fourth enters")
-	}
-	p, _ := u.enter(1, 4)
-	q, _ := u.enter(2, 4)
-	if again, _ := u.enter(1, -1); p != again || p == q {
-		t.Error("patience is each user's own")
-	}
-	for uid := range uint32(10) {
-		for range 5 {
-			u.leave(uid)
+		if took := time.Since(start); took < 2900*time.Millisecond || took > 3100*time.Millisecond {
+			t.Errorf("30 sessions more than at once take %v, want 3 s", took)
 		}
-	}
-	if len(u.all) != 0 {
-		t.Errorf("left: %v", u.all)
-	}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if p.enter(ctx) {
+			t.Error("one begins though all is over")
+		}
+	})
 }

@@ -105,9 +105,15 @@ func New(c Config) *Device {
 	return d
 }
 
-// Fault notes that the guest broke a rule that Out knows of. It needs no lock, and any may
-// be held.
-func (d *Device) Fault() { d.patience.fault(1) }
+// Fault notes that the guest broke a rule that Out knows of, and whether that can have
+// been a mistake. It needs no lock, and any may be held.
+func (d *Device) Fault(mistake bool) {
+	if mistake {
+		d.patience.fault(1)
+	} else {
+		d.patience.fault(malice)
+	}
+}
 
 // Started says whether the guest has begun to take part.
 func (d *Device) Started() bool {

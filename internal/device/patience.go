@@ -31,6 +31,10 @@ const (
 	faultRate  = 1000
 	faultBurst = 1000
 
+	// malice is how many faults one is that cannot be made by mistake, nor for want of
+	// knowing what the other end has just done.
+	malice = 20
+
 	// restFactor is how much longer than it was heard one rests.
 	restFactor = 9
 

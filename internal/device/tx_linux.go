@@ -159,14 +159,14 @@ func (d *Device) send(c *virtqueue.Chain) bool {
 
 func (d *Device) badPacket() {
 	d.badPackets.Add(1)
-	d.patience.fault(1)
+	d.patience.fault(malice)
 }
 
 // badChains needs q.mu. It notes the chains that could not be used.
 func (d *Device) badChains(q *queue) {
 	if n := q.ring.BadChains() - q.noted; n > 0 {
 		q.noted += n
-		d.patience.fault(n)
+		d.patience.fault(n * malice)
 	}
 }
 
