@@ -132,7 +132,7 @@ run_all() {
   # Memory that is taken away is a fault, which the race detector's own runtime
   # does not always survive: those tests are left out with it, and run here.
   if [ ${#race[@]} -gt 0 ]; then
-    go test -json -count=1 ./internal/device || status=1
+    go test -json -count=1 ./internal/device ./internal/attack || status=1
   fi
   if [ "$bits32" = 1 ]; then
     test_32_bits ./vsock ./vsock/hyperv ./internal/stack ./internal/winsock | as 386 || status=1

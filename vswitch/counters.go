@@ -15,6 +15,7 @@ type Counters struct {
 	Denied      uint64 `json:"denied"`      // destination that policy denies: answered with RST
 	Limited     uint64 `json:"limited"`     // REQUEST beyond the limits of connections: answered with RST
 	Unsolicited uint64 `json:"unsolicited"` // RESPONSE to a REQUEST that nobody made: answered with RST
+	Refused     uint64 `json:"refused"`     // REQUEST that its destination answered with RST
 	Overflow    uint64 `json:"overflow"`    // beyond what may wait for another guest: the connection was reset
 
 	// To a context of this program, the host for one, which checks what it is sent:
@@ -39,8 +40,8 @@ type Counters struct {
 }
 
 type counters struct {
-	forged, invalid, unreachable, denied, limited, unsolicited, overflow atomic.Uint64
-	credit, outOfOrder, stray                                            atomic.Uint64
+	forged, invalid, unreachable, denied, limited, unsolicited, refused, overflow atomic.Uint64
+	credit, outOfOrder, stray                                                     atomic.Uint64
 }
 
 func (c *counters) read() Counters {
@@ -51,6 +52,7 @@ func (c *counters) read() Counters {
 		Denied:      c.denied.Load(),
 		Limited:     c.limited.Load(),
 		Unsolicited: c.unsolicited.Load(),
+		Refused:     c.refused.Load(),
 		Overflow:    c.overflow.Load(),
 		Credit:      c.credit.Load(),
 		OutOfOrder:  c.outOfOrder.Load(),

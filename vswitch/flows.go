@@ -94,6 +94,14 @@ func (f *flows) answer(k flow) bool {
 	return ok
 }
 
+// has says whether there is a connection.
+func (f *flows) has(k flow) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.since[k]
+	return ok
+}
+
 // unanswered says whether a connection was asked for, and nothing else yet.
 func (f *flows) unanswered(k flow) bool {
 	f.mu.Lock()

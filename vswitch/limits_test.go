@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -345,4 +346,37 @@ func TestRateLifted(t *testing.T) {
 	}
 	sent.Wait()
 	_ = s.Close()
+}
+
+// TestMillionHalfOpen has a guest ask for a million connections that nobody answers, some
+// of which it gives up. They take no more memory than the limit allows.
+func TestMillionHalfOpen(t *testing.T) {
+	const requests, mostBytes = 1_000_000, 1 << 20
+	sw := New(Config{})
+	defer sw.Close()
+	a, b := joinFake(t, sw, 3, Limits{}), joinFake(t, sw, 4, Limits{})
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for i := range uint32(requests) {
+		a.send(t, b, packet.OpRequest, i, i%7, "")
+		if i%100 == 99 {
+			a.send(t, b, packet.OpReset, i/2, i/2%7, "")
+		}
+		if i%1000 == 0 {
+			a.take()
+			b.take()
+		}
+	}
+	a.take()
+	b.take()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if n := int64(after.HeapAlloc) - int64(before.HeapAlloc); n > mostBytes {
+		t.Errorf("they take %d bytes, want %d at most", n, mostBytes)
+	}
+	i := a.port.info()
+	if i.HalfOpen > DefaultHalfOpen || i.Counters.Limited < requests-requests/100-DefaultHalfOpen {
+		t.Errorf("%d are half-open, %d were refused", i.HalfOpen, i.Counters.Limited)
+	}
 }

@@ -30,6 +30,8 @@ type port struct {
 	// Nil: it is one of this program.
 	fault func(mistake bool)
 
+	suspect suspicion
+
 	// gone is told of contexts that left. Nil: the context is a guest's, whose
 	// connections the switch resets.
 	gone func(cid uint32)
@@ -54,8 +56,10 @@ type port struct {
 // way leads from one port to another.
 type way struct {
 	to      *port
-	open    bool     // there may be connections, in one direction at least
-	backlog *backlog // where both are guests
+	open    bool          // there may be connections, in one direction at least
+	backlog *backlog      // where both are guests
+	passed  atomic.Uint64 // packets
+	answers atomic.Uint64 // RSTs of no connection among them that may be answers
 }
 
 // newPort makes a port that is not plugged in yet.
@@ -135,15 +139,19 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 		p.broke(&p.counters.denied, true)
 		return p.refuse(pkt)
 	}
+	v.passed.Add(1)
 	known := true
-	if pkt.Op != packet.OpRW || pkt.Type == packet.TypeDatagram {
+	if pkt.Op <= packet.OpReset || pkt.Type == packet.TypeDatagram {
 		var ok bool
 		if known, ok = p.admit(pkt, v.to); !ok {
 			return p.refuse(pkt)
 		}
 		if !known && w != nil { // else it is an answer that the switch gives itself
-			p.broke(&p.counters.stray, true)
+			p.strayReset(v)
 		}
+	} else if p.suspect.on() && !p.connected(pkt, v.to) {
+		p.broke(&p.counters.stray, true)
+		return p.refuse(pkt)
 	}
 	if v.backlog == nil {
 		return v.to.to.Take(pkt, w)
@@ -176,6 +184,9 @@ func (p *port) admit(pkt *packet.Packet, to *port) (known, ok bool) {
 		}
 	case pkt.Op == packet.OpReset:
 		opened := p.flows.end(outbound(&pkt.Header))
+		if to.flows.unanswered(inbound(&pkt.Header)) {
+			to.broke(&to.counters.refused, true)
+		}
 		return to.flows.end(inbound(&pkt.Header)) || opened, true
 	}
 	return true, true

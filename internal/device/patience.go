@@ -22,6 +22,7 @@ type Patience struct {
 	left  float64 // faults that are no matter
 	at    time.Time
 	until time.Time // rests until then
+	paid  uint64    // faults for which it does
 }
 
 const (
@@ -35,8 +36,9 @@ const (
 	// knowing what the other end has just done.
 	malice = 20
 
-	// restFactor is how much longer than it was heard one rests.
-	restFactor = 9
+	// restFactor is how much longer than it was heard one rests. What is heard has others work
+	// too, several times as long: those that it is for, and the garbage collector.
+	restFactor = 19
 
 	// leastRest is the shortest rest: what is shorter is added up.
 	leastRest = time.Millisecond
@@ -66,11 +68,9 @@ func (p *Patience) refill(now time.Time) {
 	}
 }
 
-// hearing is a batch of packets that is being heard.
-type hearing struct {
-	began  time.Time // zero: it does not matter
-	faults uint64
-}
+// hearing is a batch of packets that is being heard: since when, zero if that does not
+// matter.
+type hearing struct{ began time.Time }
 
 // begin tells for how long to rest first; if that is 0, a batch begins.
 func (p *Patience) begin() (h hearing, rest time.Duration) {
@@ -85,17 +85,23 @@ func (p *Patience) begin() (h hearing, rest time.Duration) {
 	if rest >= leastRest {
 		return h, rest
 	}
-	return hearing{now, p.faults.Load()}, 0
+	return hearing{now}, 0
 }
 
-// end is called after a batch that began.
+// end is called after a batch that began. If there were faults since the one before, it is
+// paid for: some are found by others, and later.
 func (p *Patience) end(h hearing) {
-	if h.began.IsZero() || p.faults.Load() == h.faults {
+	if h.began.IsZero() {
 		return
 	}
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	faults := p.faults.Load()
+	if faults == p.paid {
+		return
+	}
+	p.paid = faults
 	if p.until.Before(now) {
 		p.until = now
 	}

@@ -36,9 +36,9 @@ func TestPatience(t *testing.T) {
 		"no fault":                 {0, 0, 10_000, 0, 0},
 		"a fault now and then":     {1, 2 * time.Millisecond, 10_000, 0, 0},
 		"a burst, once a second":   {500, time.Second, 10, 0, 0},
-		"nothing but faults":       {64, 0, 10_000, .85, .91},
-		"a fault in each batch":    {1, 0, 10_000, .7, .91},
-		"too many, in little time": {4, 2 * time.Millisecond, 10_000, 0, .05},
+		"nothing but faults":       {64, 0, 10_000, .9, .96},
+		"a fault in each batch":    {1, 0, 10_000, .7, .96},
+		"too many, in little time": {4, 2 * time.Millisecond, 10_000, 0, .1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

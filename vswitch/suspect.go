@@ -1,0 +1,58 @@
+package vswitch
+
+import (
+	"sync/atomic"
+	"time"
+
+	"vsockets.dev/internal/packet"
+)
+
+// Data is not looked up, so the switch does not see whether it is of a connection: the
+// receiver does, and answers with RST if not. An RST of no connection so tells of a
+// stray packet, or it is one itself. Neither end must be able to have the other pay for
+// its own: so the RST counts against its sender only if there are more than what
+// the other one sent at all; and that one is looked at from now on, for a time, which
+// costs it some of its speed, and no more if it sends what it may.
+
+// suspectTime is for how long data is looked up.
+const suspectTime = time.Second
+
+// suspicion is whether what a context sends is looked up.
+type suspicion struct{ until atomic.Pointer[time.Time] } // nil: it is not
+
+func (s *suspicion) begin() {
+	if until := s.until.Load(); until == nil || time.Until(*until) < suspectTime/2 {
+		t := time.Now().Add(suspectTime)
+		s.until.Store(&t)
+	}
+}
+
+func (s *suspicion) on() bool {
+	until := s.until.Load()
+	if until == nil {
+		return false
+	}
+	if time.Until(*until) > 0 {
+		return true
+	}
+	s.until.CompareAndSwap(until, nil)
+	return false
+}
+
+// strayReset deals with an RST of no connection that goes a way.
+func (p *port) strayReset(v *way) {
+	back := (*v.to.ways.Load())[p.cid.Load()]
+	if back == nil || v.answers.Load() >= back.passed.Load() {
+		p.broke(&p.counters.stray, true)
+		return
+	}
+	v.answers.Add(1)
+	if v.to.fault != nil {
+		v.to.suspect.begin()
+	}
+}
+
+// connected says whether a packet is of a connection, whoever opened it.
+func (p *port) connected(pkt *packet.Packet, to *port) bool {
+	return p.flows.has(outbound(&pkt.Header)) || to.flows.has(inbound(&pkt.Header))
+}
