@@ -27,14 +27,20 @@ func (c *conn) widen() {
 	}
 	c.widened = c.fwd
 	more := min(c.window, uint32(min(c.opt.max, maxBuffer))-c.window)
-	if more == 0 || c.state != established || c.st.grown.Add(int64(more)) > growBudget {
+	if more == 0 || c.state != established || !c.st.grow(more) {
 		c.elastic = false
-		if more > 0 {
-			c.st.grown.Add(-int64(more))
-		}
 		return
 	}
 	c.window += more
+}
+
+// grow takes of the budget, and says whether there is as much.
+func (st *Stack) grow(n uint32) bool {
+	if st.grown.Add(int64(n)) <= growBudget {
+		return true
+	}
+	st.grown.Add(-int64(n))
+	return false
 }
 
 // narrow needs mu. It gives back what the window grew by, when the application is done

@@ -126,6 +126,28 @@ func TestWindowOfSlowReader(t *testing.T) {
 	}
 }
 
+// TestWindowOfEnded has what is left be read after the peer has gone: it takes nothing
+// of the budget, and gives nothing back.
+func TestWindowOfEnded(t *testing.T) {
+	s, p, _ := accepted(t)
+	defer s.Close()
+	buf := make([]byte, 1<<14)
+	p.write("x")
+	for range 20 {
+		p.write(string(buf))
+		if _, err := io.ReadFull(reader{s}, buf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.send(packet.OpReset, nil)
+	if n, err := s.Read(buf); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if n := p.st.grown.Load(); n != 0 {
+		t.Errorf("the budget is off by %d bytes", n)
+	}
+}
+
 // TestWindowBudget has more connections keep up than may be given a larger window.
 func TestWindowBudget(t *testing.T) {
 	w := newWire()
