@@ -79,7 +79,6 @@ func (c *conn) agree(proposed uint32) {
 		c.bufAlloc = min(proposed, maxBuffer)
 	}
 	c.agreed = c.bufAlloc != proposed
-	c.initWindow()
 }
 
 // receiveResponse needs mu. The acceptor took the size of the buffers that was
@@ -92,7 +91,6 @@ func (c *conn) receiveResponse(h *packet.Header) {
 			return
 		}
 		c.bufAlloc = min(h.BufAlloc, maxBuffer)
-		c.initWindow()
 	}
 	c.state, c.up = established, true
 	c.timer.Stop()

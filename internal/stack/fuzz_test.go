@@ -193,8 +193,8 @@ func (b *fuzzBed) arrives(p *packet.Packet) {
 	if v.over {
 		b.t.Fatalf("%v is sent after the end", &p.Header)
 	}
-	if ahead := c.received - p.FwdCnt; ahead > c.window || p.BufAlloc != c.window {
-		b.t.Fatalf("%v is sent: %d bytes wait, of %d", &p.Header, ahead, c.window)
+	if ahead := c.received - p.FwdCnt; ahead > c.window() || p.BufAlloc != c.window() {
+		b.t.Fatalf("%v is sent: %d bytes wait, of %d", &p.Header, ahead, c.window())
 	}
 	switch p.Op {
 	case packet.OpReset:
@@ -275,11 +275,11 @@ func (b *fuzzBed) deliver(h packet.Header) {
 // check holds every step's outcome against the limits, and what was told.
 func (b *fuzzBed) check() {
 	for _, c := range b.st.conns {
-		if n := c.rx.len(); n > int(c.window) || c.received-c.fwd > c.window || c.messages.len() > n+maxEmpty {
-			b.t.Fatalf("%d bytes in %d messages are kept, of %d", n, c.messages.len(), c.window)
+		if n := c.rx.len(); n > int(c.window()) || c.received-c.fwd > c.window() || c.messages.len() > n+maxEmpty {
+			b.t.Fatalf("%d bytes in %d messages are kept, of %d", n, c.messages.len(), c.window())
 		}
-		if c.window != c.bufAlloc && (uint64(c.window) > c.opt.max || c.opt.chosen) {
-			b.t.Fatalf("the window is %d, of a buffer of %d, at most %d", c.window, c.bufAlloc, c.opt.max)
+		if c.grown > 0 && (uint64(c.window()) > c.opt.max || c.opt.chosen) {
+			b.t.Fatalf("the window is %d, of a buffer of %d, at most %d", c.window(), c.bufAlloc, c.opt.max)
 		}
 		if c.state == connecting && !c.requested() {
 			b.t.Fatal("it is connecting, and does not ask")
@@ -293,8 +293,15 @@ func (b *fuzzBed) check() {
 			b.t.Fatalf("%d connections in a backlog of %d, %d reserved", len(l.queue), fuzzBacklog, l.reserved)
 		}
 	}
+	grown := 0
 	for _, s := range b.sockets {
+		if s.c != nil && !s.c.gone {
+			grown += int(s.c.grown)
+		}
 		b.checkReady(s)
+	}
+	if n := b.st.grown.Load(); n != int64(grown) || n > growBudget {
+		b.t.Fatalf("windows have grown by %d bytes, %d are counted", grown, n)
 	}
 }
 
@@ -325,6 +332,9 @@ func (b *fuzzBed) end() {
 		if err := s.Close(); (err != nil) != s.closed {
 			b.t.Fatalf("Close: %v", err)
 		}
+	}
+	if n := b.st.grown.Load(); n != 0 {
+		b.t.Fatalf("%d bytes of windows are never given back", n)
 	}
 	if n := len(b.st.ports.used) + len(b.st.datagrams.used); n != 0 {
 		b.t.Fatalf("%d ports are left", n)

@@ -93,7 +93,7 @@ func (c *conn) receiveData(p *packet.Packet) {
 	case c.peerShut&packet.ShutdownSend != 0:
 		c.dieWithReset(syscall.ECONNRESET) // it said that it would not send
 		return
-	case uint64(c.received-c.fwd)+uint64(p.Len) > uint64(c.window):
+	case uint64(c.received-c.fwd)+uint64(p.Len) > uint64(c.window()):
 		c.dieWithReset(syscall.ECONNRESET) // more than its credit
 		return
 	case c.typ == packet.TypeSeqpacket && c.messages.len() >= int(c.bufAlloc)+maxEmpty:
@@ -110,7 +110,7 @@ func (c *conn) receiveData(p *packet.Packet) {
 		segs, skip = c.fillParked(segs)
 	}
 	for _, s := range segs {
-		c.rx.write(s[skip:], int(c.window))
+		c.rx.write(s[skip:], int(c.window()))
 		skip = 0
 	}
 	if c.typ == packet.TypeSeqpacket {
@@ -155,7 +155,7 @@ func (c *conn) fillParked(segs [][]byte) ([][]byte, int) {
 func (c *conn) dueCreditUpdate() {
 	untold := c.fwd - c.told.Load()
 	all := c.typ == packet.TypeSeqpacket && c.rx.len() == 0
-	if c.state == established && untold > 0 && (untold >= min(c.window, c.peerAlloc)/2 || all) {
+	if c.state == established && untold > 0 && (untold >= min(c.window(), c.peerAlloc)/2 || all) {
 		c.pending.Or(sendCreditUpdate)
 	}
 }

@@ -355,7 +355,7 @@ func TestCreditOfCautiousPeer(t *testing.T) {
 	defer s.Close()
 	c := s.(*Socket).conn.Load()
 	c.mu.Lock()
-	c.window = 8 << 20
+	c.bufAlloc = 8 << 20
 	c.mu.Unlock()
 	buf := make([]byte, 1<<16) // all of the peer's
 	p.write(string(buf))
