@@ -365,11 +365,19 @@ func (b *fuzzBed) recv(s *fuzzSocket, n int, flags vsock.Flags) {
 	if s.Type() == vsock.Datagram {
 		return
 	}
-	if have := min(got, n); err == nil && !isBytesAt(p[:have], s.read) {
-		b.t.Fatalf("other bytes than were sent, from %d on", s.read)
+	if err != nil {
+		return
 	}
-	if err == nil && flags&vsock.MsgPeek == 0 {
+	b.sees(s, p[:min(got, n)])
+	if flags&vsock.MsgPeek == 0 {
 		s.read += uint32(got)
+	}
+}
+
+// sees holds what Recv gave against what comes next.
+func (b *fuzzBed) sees(s *fuzzSocket, p []byte) {
+	if !isBytesAt(p, s.read) {
+		b.t.Fatalf("other bytes than were sent, from %d on", s.read)
 	}
 }
 
@@ -384,9 +392,8 @@ func (b *fuzzBed) park(s *fuzzSocket, n int) {
 	case wait:
 		s.c.readSig.sent() // of an earlier time
 		s.parked = p
-	case err == nil && !isBytesAt(p[:got], s.read):
-		b.t.Fatalf("other bytes than were sent, from %d on", s.read)
 	case err == nil:
+		b.sees(s, p[:got])
 		s.read += uint32(got)
 	}
 }
@@ -400,9 +407,7 @@ func (b *fuzzBed) unpark(s *fuzzSocket) {
 	if n > 0 && !s.c.readSig.sent() {
 		b.t.Fatal("a Recv that got bytes is not woken")
 	}
-	if !isBytesAt(s.parked[:n], s.read) {
-		b.t.Fatalf("other bytes than were sent, from %d on", s.read)
-	}
+	b.sees(s, s.parked[:n])
 	s.read += uint32(n)
 	s.parked = nil
 	s.c.flush()
