@@ -50,18 +50,18 @@ func (c *conn) waitConnected(ctx context.Context) error {
 	}
 }
 
-// connected tells whether there is an outcome, and which.
+// connected tells whether there is an outcome of connecting, and which.
 func (c *conn) connected() (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.state == connecting:
 		return false, nil
-	case c.state == closed && c.err != nil:
+	case !c.up:
 		c.pendErr = nil
 		return true, c.err
 	}
-	return true, nil
+	return true, nil // whatever came of it since then
 }
 
 // failureTold says that the connection never was made, and that PendingError has
