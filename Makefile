@@ -1,6 +1,6 @@
 SHELL := bash
 
-.PHONY: build test check fuzz bench demo clean
+.PHONY: build test check fuzz soak bench demo clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/vsock
@@ -19,8 +19,12 @@ check:
 fuzz:
 	@set -o pipefail; FUZZTIME=$${FUZZTIME:-10m} scripts/fuzz.sh | go run ./scripts/testreport
 
-# ROUNDS=5 and TIME=500ms say how long it measures; SCALE=0 and RELAY=0 leave out the measurements
-# of many connections and of relays. The result is in docs/PERFORMANCE.md.
+# SOAK=10m is for how long; SEED=N has the same happen again. The report is in .cache/soak.
+soak: build
+	@SOAK=$(SOAK) SEED=$(SEED) scripts/soak.sh
+
+# ROUNDS=5 and TIME=500ms say how long it measures; SCALE=0, RELAY=0 and GUESTS=0 leave out the
+# measurements of many connections, of relays and in guests. The result is in docs/PERFORMANCE.md.
 bench: build
 	@scripts/bench.sh
 

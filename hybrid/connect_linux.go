@@ -137,6 +137,9 @@ func dial(ctx context.Context, path string) (*net.UnixConn, error) {
 			return u, nil
 		case errors.Is(err, syscall.ECONNREFUSED):
 			return nil, syscall.ECONNRESET // the socket of one who has gone
+		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+			<-ctx.Done() // whose deadline net may see before
+			return nil, ctx.Err()
 		case !errors.Is(err, syscall.EAGAIN):
 			return nil, &os.PathError{Op: "connect", Path: path, Err: err}
 		}

@@ -10,9 +10,9 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"vsockets.dev/internal/patient"
 	"vsockets.dev/internal/relay"
 	"vsockets.dev/vsock"
 )
@@ -32,12 +32,6 @@ const (
 	// DefaultMaxConns is how many connections a guest may have through a Server,
 	// in both directions. Each costs some 100 KiB while data flows. Firecracker has 1023.
 	DefaultMaxConns = 1024
-)
-
-// How long Serve waits after an error of Accept that can pass, such as EMFILE.
-const (
-	acceptRetryFirst = 5 * time.Millisecond
-	acceptRetryMost  = time.Second
 )
 
 // ErrServerClosed is what a closed server says.
@@ -215,42 +209,24 @@ func (s *Server) free() {
 // to the port of the guest that it asks for. The listener is closed when Serve
 // returns; its connections must be able to half-close, as those of Unix sockets.
 func (s *Server) Serve(l net.Listener) error {
+	l = patient.New(l, s.config.Log.With("path", s.config.Path))
 	end, err := s.begin(l)
 	if err != nil {
 		_ = l.Close()
 		return err
 	}
 	defer end()
-	retry := acceptRetryFirst
 	for {
 		c, err := l.Accept()
 		switch {
 		case err == nil:
-			retry = acceptRetryFirst
 			s.start(c)
 		case s.ctx.Err() != nil:
 			return ErrServerClosed
-		case !passes(err):
-			return err
 		default:
-			s.config.Log.Warn("hybrid: cannot accept a client, trying again", "path", s.config.Path, "err", err, "after", retry)
-			select {
-			case <-time.After(retry):
-			case <-s.ctx.Done():
-			}
-			retry = min(2*retry, acceptRetryMost)
+			return err
 		}
 	}
-}
-
-// passes says whether an error of Accept is one of the moment.
-func passes(err error) bool {
-	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 // start serves a client in a goroutine of its own.

@@ -9,6 +9,7 @@ package_names() {
     qemu) echo qemu-system-x86 ;;
     race) echo gcc libc6-dev ;;
     socat) echo socat ;;
+    programs) echo curl fish mandoc ncat openssh-client openssh-server tshark zsh ;;
     kerneltest) echo gcc libc6-dev xz-utils ;;
     wine) echo wine64 libwine ;;
   esac
@@ -21,6 +22,7 @@ package_use() {
     qemu) echo "boots Linux guests (a PC that QEMU emulates)" ;;
     race) echo "a C compiler, for the race detector" ;;
     socat) echo "a client that others have written, which runs in guests" ;;
+    programs) echo "programs of others, which the command must get along with" ;;
     kerneltest) echo "builds Linux's own test program of vSockets" ;;
     wine) echo "runs tests built for Windows (104 MB to download)" ;;
   esac
@@ -36,11 +38,21 @@ have() {
     race) [ "$(go env GOHOSTOS)" = darwin ] ||
       $(go env CC) -x c -c -o /dev/null - <<<'#include <stdlib.h>' 2>/dev/null ;;
     socat) command -v socat >/dev/null ;;
+    programs) [ -z "$(missing_programs)" ] ;;
     # A static program, which links the C library's archive.
     kerneltest) command -v xz >/dev/null &&
       cc -x c -static -o /dev/null - <<<'int main(void) { return 0; }' 2>/dev/null ;;
     wine) wine_loader >/dev/null ;;
   esac
+}
+
+# missing_programs: those of the purpose "programs" that are not there. sshd is outside
+# the PATH of all but root.
+missing_programs() {
+  local program
+  for program in curl fish mandoc ncat ssh sshd tshark zsh; do
+    PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || echo "$program"
+  done
 }
 
 # wine_loader: the path of Wine's loader of 64-bit programs. Debian has it outside

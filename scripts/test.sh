@@ -11,7 +11,7 @@ RACE=${RACE:-1}
 WINE=${WINE:-1}
 
 purposes=()
-[ "$GUESTS" = 0 ] || purposes+=(guests qemu socat kerneltest)
+[ "$GUESTS" = 0 ] || purposes+=(guests qemu socat programs kerneltest)
 [ "$RACE" = 0 ] || purposes+=(race)
 get_all() {
   install_missing ${purposes[@]+"${purposes[@]}"} || return
@@ -67,6 +67,8 @@ if [ "$GUESTS" != 0 ]; then
     lost+=(-lost "socat in guests: there is no socat on this machine (Debian package socat)")
   fi
 fi
+
+have programs || lost+=(-lost "programs of others that are not on this machine: $(missing_programs | paste -sd ' ')")
 
 race=()
 if [ "$RACE" = 0 ]; then

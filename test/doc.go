@@ -2,5 +2,5 @@
 // mdlayher/vsock in a Linux guest, and a client of Firecracker's protocol.
 //
 // It is a module of its own, for what only these tests depend on. It has nothing
-// but tests.
+// but tests, and programs that run in guests.
 package test

@@ -14,8 +14,7 @@ type Conn struct {
 
 var _ net.Conn = (*Conn)(nil)
 
-// NewConn makes a Conn of a socket that is connected: what Dial and Listener do for
-// their sockets.
+// NewConn makes a Conn of a socket that is connected, as Dial does.
 func NewConn(s Socket) (*Conn, error) {
 	local, err := s.LocalAddr()
 	if err != nil {

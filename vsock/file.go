@@ -6,10 +6,11 @@ import (
 	"syscall"
 )
 
-// filer is a socket that is a file of the operating system.
+// filer is a socket that is a file of the operating system: one of the system's own
+// stack, or of one that is made of the system's sockets.
 type filer interface {
 	syscall.Conn
-	file() (*os.File, error)
+	File() (*os.File, error)
 }
 
 var (
@@ -18,15 +19,15 @@ var (
 )
 
 // File gives a copy of the connection's descriptor, to be handed to another process.
-// Closing one does not close the other. ErrNotSupported: the stack is none of the
-// system's.
+// Closing one does not close the other. Of package hybrid it is a Unix socket.
+// ErrNotSupported: the stack's sockets are none of the system's.
 func (c *Conn) File() (*os.File, error) {
 	f, err := socketFile(c.s)
 	return f, c.op("file", err)
 }
 
 // SyscallConn gives the descriptor itself for system calls of one's own.
-// ErrNotSupported: the stack is none of the system's.
+// ErrNotSupported: the stack's sockets are none of the system's.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	rc, err := socketRawConn(c.s)
 	return rc, c.op("syscall", err)
@@ -46,7 +47,7 @@ func (l *Listener) SyscallConn() (syscall.RawConn, error) {
 
 func socketFile(s Socket) (*os.File, error) {
 	if f, ok := s.(filer); ok {
-		return f.file()
+		return f.File()
 	}
 	return nil, ErrNotSupported
 }

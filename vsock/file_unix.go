@@ -18,7 +18,7 @@ func (s *kernelSocket) SyscallConn() (syscall.RawConn, error) {
 	return rc, kernelError(err)
 }
 
-func (s *kernelSocket) file() (f *os.File, err error) {
+func (s *kernelSocket) File() (f *os.File, err error) {
 	err = s.control(func(fd int) error {
 		dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
 		if err == nil {

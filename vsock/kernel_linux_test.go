@@ -200,3 +200,31 @@ func TestKernelFamily(t *testing.T) {
 		t.Errorf("Version: %#x, %v", v, err)
 	}
 }
+
+// TestKernelMemory: a connection's Read and Write need none.
+func TestKernelMemory(t *testing.T) {
+	requireGuest(t)
+	ln := kernelListener(t)
+	c, err := vsock.Dial(t.Context(), nil, ln.Addr().(vsock.Addr))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	a, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	b := make([]byte, 64)
+	n := testing.AllocsPerRun(100, func() {
+		if _, err := c.Write(b); err != nil {
+			t.Error(err)
+		}
+		if _, err := io.ReadFull(a, b); err != nil {
+			t.Error(err)
+		}
+	})
+	if n != 0 {
+		t.Errorf("a Write and a Read take memory %v times", n)
+	}
+}

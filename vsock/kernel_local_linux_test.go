@@ -74,3 +74,57 @@ func TestVirtioToHost(t *testing.T) {
 		t.Errorf("to CID 99: %v", err)
 	}
 }
+
+// TestInBothGuest runs the TestBoth tests in a guest that has a loopback beside the
+// transport to its host.
+func TestInBothGuest(t *testing.T) {
+	testguest.Require(t)
+	sw := vswitch.New(vswitch.Config{})
+	t.Cleanup(func() { _ = sw.Close() })
+	socket := filepath.Join(t.TempDir(), "s")
+	if _, err := sw.AddGuest(vswitch.GuestConfig{CID: 3, Socket: socket}); err != nil {
+		t.Fatal(err)
+	}
+	out := runInGuest(t, testguest.Config{Device: socket, Loopback: true}, "^TestBoth")
+	if strings.Contains(out, "--- SKIP") || !strings.Contains(out, "--- PASS: TestBothNames ") {
+		t.Error("not every test ran in the guest")
+	}
+}
+
+// TestBothNames: over the loopback a socket has the name that its peer sees, and not
+// the CID that its machine has for others. One that was bound keeps its own.
+func TestBothNames(t *testing.T) {
+	requireGuest(t)
+	if cid, err := vsock.Kernel().LocalCID(); cid != 3 || err != nil {
+		t.Fatalf("LocalCID: %d, %v", cid, err)
+	}
+	ln := kernelListener(t)
+	to := ln.Addr().(vsock.Addr)
+	for name, c := range map[string]struct {
+		bind *vsock.Addr
+		want uint32
+	}{
+		"not bound":    {nil, vsock.CIDLocal},
+		"bound to any": {&vsock.Addr{CID: vsock.CIDAny, Port: 4000}, 3},
+		"bound":        {&vsock.Addr{CID: vsock.CIDLocal, Port: 4001}, vsock.CIDLocal},
+	} {
+		d := vsock.Dialer{LocalAddr: c.bind}
+		conn, err := d.Dial(t.Context(), to)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		peer, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		local, seen := conn.LocalAddr().(vsock.Addr), peer.RemoteAddr().(vsock.Addr)
+		if local.CID != c.want || c.bind != nil && local.Port != c.bind.Port {
+			t.Errorf("%s: its own name is %v", name, local)
+		}
+		if seen != (vsock.Addr{CID: vsock.CIDLocal, Port: local.Port}) {
+			t.Errorf("%s: its peer sees %v", name, seen)
+		}
+		_, _ = conn.Close(), peer.Close()
+	}
+}

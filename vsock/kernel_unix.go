@@ -196,6 +196,9 @@ func fromSockaddr(sa unix.Sockaddr) (Addr, error) {
 // kernelError takes off what os and socket wrap around the socket's own error.
 // EBADF is what package socket says of a socket that was closed.
 func kernelError(err error) error {
+	if err == nil { // before what follows takes memory
+		return nil
+	}
 	var pe *os.PathError
 	if errors.As(err, &pe) {
 		err = pe.Err

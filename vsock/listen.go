@@ -123,16 +123,16 @@ func (l *Listener) Accept() (net.Conn, error) {
 
 // AcceptConn waits for the next connection.
 func (l *Listener) AcceptConn() (*Conn, error) {
-	s, _, err := l.s.Accept()
+	s, remote, err := l.s.Accept()
 	if err != nil {
 		return nil, opError("accept", nil, l.addr, err)
 	}
-	c, err := NewConn(s)
+	local, err := s.LocalAddr()
 	if err != nil {
 		_ = s.Close()
 		return nil, opError("accept", nil, l.addr, err)
 	}
-	return c, nil
+	return &Conn{s: s, local: local, remote: remote}, nil
 }
 
 // Close stops listening and resets the connections that nobody accepted.

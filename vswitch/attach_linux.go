@@ -19,7 +19,7 @@ import (
 type Attach struct {
 	sw     *Switch
 	config AttachConfig
-	socket listener
+	socket net.Listener
 	next   uint32 // where the search for a free CID begins; of the accepting goroutine
 
 	closed   atomic.Bool
@@ -53,12 +53,11 @@ func (sw *Switch) AddAttach(c AttachConfig) (*Attach, error) {
 		return nil, fmt.Errorf("vswitch: attach socket %s: CIDs from %d to %d are none", c.Socket, c.First, c.Last)
 	}
 	a := &Attach{sw: sw, config: c, next: c.First}
-	if c.Users != nil && c.Listener == nil {
-		a.socket, err = unixsocket.ListenForAll(c.Socket)
-	} else {
-		a.socket, err = listen(c.Socket, c.Listener)
+	open := unixsocket.Listen
+	if c.Users != nil {
+		open = unixsocket.ListenForAll
 	}
-	if err != nil {
+	if a.socket, err = listen(c.Socket, c.Listener, open, sw.log); err != nil {
 		return nil, fmt.Errorf("vswitch: attach socket: %w", err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -70,7 +69,7 @@ func (sw *Switch) AddAttach(c AttachConfig) (*Attach, error) {
 	}
 	go func() {
 		defer a.sessions.Done()
-		serveAll(ctx, a.socket, sw.log.With("socket", c.Socket), func(conn *net.UnixConn) { a.admit(ctx, conn) })
+		serveAll(a.socket, func(conn *net.UnixConn) { a.admit(ctx, conn) })
 	}()
 	return a, nil
 }

@@ -45,7 +45,7 @@ func (sw *Switch) newContext(cfg ContextConfig, offered func(*stack.Offer) bool)
 	c.port.owner = c
 	c.stack = stack.New(stack.Config{
 		CID: cfg.CID, Out: c.port, Unprivileged: cfg.Unprivileged,
-		Poller: sw.poller, Unclaimed: offered,
+		Poller: sw.poller, Unclaimed: offered, Breach: sw.breach,
 	})
 	c.inbox.to = c.stack
 	c.port.to = &c.inbox

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"vsockets.dev/hybrid"
+	"vsockets.dev/internal/unixsocket"
 )
 
 // Guest is a virtual machine that is joined to a switch. It may come and go:
@@ -16,7 +17,7 @@ import (
 type Guest struct {
 	*machine
 	config GuestConfig
-	socket listener
+	socket net.Listener
 	hybrid *hybrid.Server // nil: none in front of it
 
 	closed atomic.Bool
@@ -39,7 +40,7 @@ func (sw *Switch) AddGuest(c GuestConfig) (*Guest, error) {
 	if err := sw.canHave(c.CID); err != nil {
 		return nil, err // before its socket is touched
 	}
-	if g.socket, err = listen(c.Socket, c.Listener); err != nil {
+	if g.socket, err = listen(c.Socket, c.Listener, unixsocket.Listen, sw.log); err != nil {
 		return nil, fmt.Errorf("vswitch: guest %d: %w", c.CID, err)
 	}
 	if err := g.openHybrid(); err != nil {
@@ -53,7 +54,7 @@ func (sw *Switch) AddGuest(c GuestConfig) (*Guest, error) {
 	}
 	go func() {
 		defer close(g.done)
-		serveAll(ctx, g.socket, sw.log.With("socket", c.Socket), func(conn *net.UnixConn) {
+		serveAll(g.socket, func(conn *net.UnixConn) {
 			g.changeNext()
 			g.serve(ctx, conn)
 		})

@@ -19,6 +19,8 @@ type machine struct {
 	port    *port
 	device  *device.Device
 	session atomic.Pointer[session]
+
+	badMessages atomic.Uint64
 }
 
 // session is a front-end that is connected.
@@ -53,6 +55,8 @@ func (m *machine) serve(ctx context.Context, conn *net.UnixConn) {
 	err := vhostuser.Serve(ctx, conn, m.device)
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
+	} else if err != nil {
+		m.badMessages.Add(1)
 	}
 	m.session.Store(nil)
 	if err != nil && !errors.Is(err, context.Canceled) {
@@ -71,7 +75,9 @@ func (m *machine) end(err error) {
 
 func (m *machine) counters() Counters {
 	c := m.port.counters.read()
-	c.Malformed, c.Dropped = m.device.Counters()
+	d := m.device.Counters()
+	c.Malformed, c.BadChains, c.IdleKicks, c.Dropped = d.BadPackets, d.BadChains, d.IdleKicks, d.Dropped
+	c.BadRings, c.Faults, c.Jams, c.BadMessages = d.BadRings, d.Faults, d.Jams, m.badMessages.Load()
 	return c
 }
 

@@ -118,6 +118,10 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 		p.counters.forged.Add(1)
 		return int(pkt.Len), true
 	}
+	if !pkt.Known() {
+		p.counters.invalid.Add(1)
+		return p.refuse(pkt)
+	}
 	v := p.wayTo(pkt.DstCID)
 	if v == nil {
 		p.counters.unreachable.Add(1)
@@ -132,6 +136,9 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 		var ok bool
 		if known, ok = p.admit(pkt, v.to); !ok {
 			return p.refuse(pkt)
+		}
+		if !known && w != nil { // else it is an answer that the switch gives itself
+			p.counters.stray.Add(1)
 		}
 	}
 	if v.backlog == nil {

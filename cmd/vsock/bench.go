@@ -8,6 +8,7 @@ import (
 
 	"vsockets.dev"
 	"vsockets.dev/internal/bench/compare"
+	"vsockets.dev/internal/unixsocket"
 	"vsockets.dev/vsock"
 )
 
@@ -18,6 +19,7 @@ type benchCommand struct {
 	Compare benchCompare `cmd:"" help:"Compare Unix sockets, TCP and the ways of this project, in one run."`
 	Scale   benchScale   `cmd:"" help:"Measure what many contexts and connections cost."`
 	Relay   benchRelay   `cmd:"" help:"Compare what goes through vsock forward with socat."`
+	Guest   benchGuest   `cmd:"" help:"Compare this device with vhost-device-vsock, in real guests."`
 	Render  benchRender  `cmd:"" help:"Show a stored comparison, as tables or as a picture."`
 	End     benchEnd     `cmd:"" hidden:""`
 }
@@ -54,7 +56,14 @@ func (a *benchAddr) vsock() (vsock.Stack, vsock.Addr, error) {
 }
 
 func (a *benchAddr) listen(ctx context.Context) (net.Listener, error) {
-	if network, addr, ok := a.plain(); ok {
+	switch network, addr, ok := a.plain(); {
+	case ok && network == "unix":
+		l, err := unixsocket.Listen(addr)
+		if err != nil {
+			return nil, err
+		}
+		return l, nil
+	case ok:
 		return new(net.ListenConfig).Listen(ctx, network, addr)
 	}
 	s, at, err := a.vsock()

@@ -14,6 +14,7 @@ type benchRender struct {
 	File  string `arg:"" help:"What compare --json printed."`
 	Scale string `help:"What scale --json printed." placeholder:"FILE"`
 	Relay string `help:"What relay --json printed." placeholder:"FILE"`
+	Guest string `help:"What guest --json printed." placeholder:"FILE"`
 	SVG   string `name:"svg" help:"Write a picture here." placeholder:"FILE"`
 	Doc   string `help:"Write tables between the markers of this Markdown file." placeholder:"FILE"`
 }
@@ -24,25 +25,14 @@ func (b *benchRender) Run(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var scale *compare.ScaleReport
-	if b.Scale != "" {
-		if scale, err = parseFile(b.Scale, compare.ParseScale); err != nil {
-			return err
-		}
-	}
-	var relay *compare.RelayReport
-	if b.Relay != "" {
-		if relay, err = parseFile(b.Relay, compare.ParseRelay); err != nil {
-			return err
-		}
+	parts, err := b.parts()
+	if err != nil {
+		return err
 	}
 	if b.SVG == "" && b.Doc == "" {
 		text := rep.Table()
-		if scale != nil {
-			text += "\n" + scale.Table()
-		}
-		if relay != nil {
-			text += "\n" + relay.Table()
+		for _, p := range parts {
+			text += "\n" + p.Table()
 		}
 		_, err = io.WriteString(out, text)
 		return err
@@ -53,9 +43,37 @@ func (b *benchRender) Run(out io.Writer) error {
 		}
 	}
 	if b.Doc != "" {
-		return rewriteDoc(b.Doc, rep, scale, relay)
+		return rewriteDoc(b.Doc, append([]part{rep}, parts...))
 	}
 	return nil
+}
+
+// part is a report that has tables of its own.
+type part interface {
+	Table() string
+	Rewrite(doc []byte) ([]byte, error)
+}
+
+// parts are the reports beside the comparison.
+func (b *benchRender) parts() (all []part, err error) {
+	for _, p := range []struct {
+		path  string
+		parse func(path string) (part, error)
+	}{
+		{b.Scale, func(path string) (part, error) { return parseFile(path, compare.ParseScale) }},
+		{b.Relay, func(path string) (part, error) { return parseFile(path, compare.ParseRelay) }},
+		{b.Guest, func(path string) (part, error) { return parseFile(path, compare.ParseGuest) }},
+	} {
+		if p.path == "" {
+			continue
+		}
+		rep, err := p.parse(p.path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, rep)
+	}
+	return all, nil
 }
 
 func parseFile[T any](path string, parse func([]byte) (*T, error)) (*T, error) {
@@ -70,19 +88,15 @@ func parseFile[T any](path string, parse func([]byte) (*T, error)) (*T, error) {
 	return v, nil
 }
 
-func rewriteDoc(path string, rep *compare.Report, scale *compare.ScaleReport, relay *compare.RelayReport) error {
+func rewriteDoc(path string, parts []part) error {
 	doc, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	if doc, err = rep.Rewrite(doc); err == nil && scale != nil {
-		doc, err = scale.Rewrite(doc)
-	}
-	if err == nil && relay != nil {
-		doc, err = relay.Rewrite(doc)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	for _, p := range parts {
+		if doc, err = p.Rewrite(doc); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
 	}
 	return os.WriteFile(path, doc, 0o644)
 }

@@ -107,6 +107,9 @@ func TestBenchUsage(t *testing.T) {
 		"no report":          {"render", "nowhere.json"},
 		"one stream of many": {"scale", "--streams", "1"},
 		"no rounds of relay": {"relay", "--rounds", "0"},
+		"no rounds of guest": {"guest", "--rounds", "0"},
+		"no such guest":      {"guest", "--machine", "vax"},
+		"no loopback":        {"guest", "--loopback", "nowhere"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(t.TempDir())
@@ -127,16 +130,22 @@ func TestBenchRender(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for path, b := range map[string][]byte{report: []byte(out), doc: text} {
+	guest := filepath.Join(dir, "g.json")
+	guests := `{"version": 1, "rounds": 1, "guests": [{"machine": "uml", "kernel": "0", "paths": [{"name": "host", "values": {"up-64": [7]}}]}]}`
+	for path, b := range map[string][]byte{report: []byte(out), doc: text, guest: []byte(guests)} {
 		if err := os.WriteFile(path, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	runCommand(t, "bench", "render", report, "--doc", doc, "--svg", picture)
+	runCommand(t, "bench", "render", report, "--guest", guest, "--doc", doc, "--svg", picture)
 	if table := runCommand(t, "bench", "render", report); !strings.Contains(table, "inproc") {
 		t.Errorf("no transport in\n%s", table)
 	}
-	if b, err := os.ReadFile(doc); err != nil || !strings.Contains(string(b), "| | inproc | limit |") {
+	const row = "| uml | 64 B up, Gb/s | 7.00 |"
+	if table := runCommand(t, "bench", "render", report, "--guest", guest); !strings.Contains(table, row) {
+		t.Errorf("no guest in\n%s", table)
+	}
+	if b, err := os.ReadFile(doc); err != nil || !strings.Contains(string(b), "| | inproc | limit |") || !strings.Contains(string(b), row) {
 		t.Errorf("%v: no table in\n%s", err, b)
 	}
 	if b, err := os.ReadFile(picture); err != nil || !strings.HasPrefix(string(b), "<svg") {

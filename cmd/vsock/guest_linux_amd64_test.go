@@ -198,9 +198,10 @@ func (g *toolGuest) web(t *testing.T) {
 	go func() { _ = server.Serve(l) }()
 	defer server.Close()
 	host := startTool(t, "forward", "--stack", g.a, "vsock:any:80=unix:"+filepath.Join(g.dir, "http"))
-	out := g.in(t, fmt.Sprintf(`VSOCK forward unix:/tmp/web=vsock:10:80 & VSOCK connect --wait 20s 10:80 </dev/null
-		n=0; until test -S /tmp/web; do n=$((n+1)); test $n -lt 10000 || exit 1; done
-		curl -sS --no-keepalive --parallel --parallel-immediate --parallel-max %[1]d --unix-socket /tmp/web 'http://vm/[1-%[1]d]'; s=$?
+	out := g.in(t, fmt.Sprintf(`mkdir -m 700 /tmp/web
+		VSOCK forward unix:/tmp/web/s=vsock:10:80 & VSOCK connect --wait 20s 10:80 </dev/null
+		n=0; until test -S /tmp/web/s; do n=$((n+1)); test $n -lt 10000 || exit 1; done
+		curl -sS --no-keepalive --parallel --parallel-immediate --parallel-max %[1]d --unix-socket /tmp/web/s 'http://vm/[1-%[1]d]'; s=$?
 		kill $!; wait $! || s=$?; exit $s`, webClients))
 	got := strings.Fields(out)
 	for i := range webClients {

@@ -18,7 +18,7 @@ type sshProxyCommand struct {
 	stackFlag
 	CID    string        `arg:"" name:"cid" help:"The CID, also as vsock/CID or vsock%CID, which ssh takes as names of hosts."`
 	Port   uint32        `arg:"" optional:"" default:"22" help:"The port (default: ${default})."`
-	Fdpass bool          `help:"Hand the connection itself to ssh, which then carries all by itself: for ProxyUseFdpass yes. Only --stack kernel: can."`
+	Fdpass bool          `help:"Hand the connection itself to ssh, which then carries all by itself: for ProxyUseFdpass yes. --stack kernel: and hybrid: can."`
 	Wait   time.Duration `placeholder:"TIME" help:"Try again for so long while nobody is there, as where a guest is booting."`
 }
 
@@ -31,11 +31,18 @@ func (*sshProxyCommand) Help() string {
     ProxyUseFdpass yes
     CheckHostIP no
 
-and for a switch, or a virtual machine of Firecracker:
+for a virtual machine of Firecracker or Cloud Hypervisor:
 
   Host vm3
-    ProxyCommand vsock ssh-proxy --stack switch:/run/vsock/attach.sock 3 %p
+    ProxyCommand vsock ssh-proxy --stack hybrid:/run/vm3/v.sock --fdpass 3 %p
+    ProxyUseFdpass yes
     HostKeyAlias vm3
+
+and for a switch:
+
+  Host vm4
+    ProxyCommand vsock ssh-proxy --stack switch:/run/vsock/attach.sock 4 %p
+    HostKeyAlias vm4
 
 Examples:
 

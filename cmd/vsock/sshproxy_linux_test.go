@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vsockets.dev/vsock"
+	"vsockets.dev/vswitch"
 )
 
 // envSSHD names the sshd to be used, if it is not in PATH or /usr/sbin.
@@ -56,7 +57,8 @@ func sshdConfig(t *testing.T, dir, sshd string) (path string) {
 	return path
 }
 
-// TestSSH has ssh run a command by way of a context of a switch.
+// TestSSH has ssh run a command by way of a context of a switch, and by the Unix socket
+// of a virtual machine, which ssh takes over.
 func TestSSH(t *testing.T) {
 	sshd := findSSHD(t)
 	ssh, err := exec.LookPath("ssh")
@@ -65,34 +67,45 @@ func TestSSH(t *testing.T) {
 	}
 	dir := t.TempDir()
 	config := sshdConfig(t, dir, sshd)
-	user := filepath.Join(dir, "user")
-	_, near, far := scriptBed(t)
+	sw, near, far := scriptBed(t)
+	guest, machine := filepath.Join(dir, "guest"), filepath.Join(dir, "machine")
+	if _, err := sw.AddGuest(vswitch.GuestConfig{CID: 3, Socket: guest, Hybrid: machine}); err != nil {
+		t.Fatal(err)
+	}
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := startTool(t, "listen", "--stack", near, "any:22", "--exec", fmt.Sprintf("%s -i -e -f %s", sshd, config))
-	cmd := exec.CommandContext(t.Context(), ssh, "-F", "none", "-i", user, "-o", "IdentitiesOnly=yes",
-		"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile="+filepath.Join(dir, "known"),
-		"-o", fmt.Sprintf("ProxyCommand=%s ssh-proxy --stack %s --wait 10s %d %%p", self, far, scriptA),
-		"vsock/10", "cat; echo over; exit 7")
-	cmd.Env = append(os.Environ(), toolVar+"=1")
-	question := bytes.Repeat([]byte("all of this comes back\n"), 50_000)
-	cmd.Stdin = bytes.NewReader(question)
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if cmd.ProcessState.ExitCode() != 7 || string(out) != string(question)+"over\n" {
-		t.Errorf("%v, %d bytes: %s", err, len(out), &stderr)
-	}
-	_ = server.Wait()
-	if t.Failed() {
-		t.Logf("the server: %s", &server.stderr)
+	for _, tc := range []struct {
+		name, server, proxy string
+		options             []string
+	}{
+		{"switch", near, fmt.Sprintf("--stack %s --wait 10s %d %%p", far, scriptA), nil},
+		{"descriptor", "switch:" + guest, fmt.Sprintf("--stack hybrid:%s --fdpass --wait 10s 3 %%p", machine), []string{"-o", "ProxyUseFdpass=yes"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			server := startTool(t, "listen", "--stack", tc.server, "any:22", "--exec", fmt.Sprintf("%s -i -e -f %s", sshd, config))
+			cmd := exec.CommandContext(t.Context(), ssh, append(tc.options, "-F", "none", "-i", filepath.Join(dir, "user"),
+				"-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile="+filepath.Join(dir, "known"),
+				"-o", fmt.Sprintf("ProxyCommand=%s ssh-proxy %s", self, tc.proxy), "vsock/10", "cat; echo over; exit 7")...)
+			cmd.Env = append(os.Environ(), toolVar+"=1")
+			question := bytes.Repeat([]byte("all of this comes back\n"), 50_000)
+			cmd.Stdin = bytes.NewReader(question)
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			out, err := cmd.Output()
+			if cmd.ProcessState.ExitCode() != 7 || string(out) != string(question)+"over\n" {
+				t.Errorf("%v, %d bytes: %s", err, len(out), &stderr)
+			}
+			_ = server.Wait()
+			if t.Failed() {
+				t.Logf("the server: %s", &server.stderr)
+			}
+		})
 	}
 }
 
-// TestSSHProxyFdpass hands over what is no vsock connection, since that would be the
-// kernel's.
+// TestSSHProxyFdpass hands a pipe over, and tells of what takes none.
 func TestSSHProxyFdpass(t *testing.T) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -103,7 +103,7 @@ func (w *Writer) begin(block uint32) {
 }
 
 func (w *Writer) stamp(t time.Time) {
-	n := uint64(t.UnixNano())
+	n := uint64(t.UnixNano()) //nolint:forbidigo // the format has the time of day
 	w.block = binary.LittleEndian.AppendUint32(w.block, uint32(n>>32))
 	w.block = binary.LittleEndian.AppendUint32(w.block, uint32(n))
 }

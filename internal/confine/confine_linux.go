@@ -15,8 +15,7 @@ import (
 // other users, and to listen on ports below 1024.
 var kept = []libcap.Value{libcap.DAC_OVERRIDE, libcap.NET_BIND_SERVICE}
 
-// What landlock allows in a folder of sockets. One is made under another name and
-// renamed within its folder, which takes both.
+// What landlock allows in a folder of sockets: to make them, and to remove them.
 const socketRights = ll.AccessFSMakeSock | ll.AccessFSRemoveFile
 
 // devVsock tells the local CID, by an ioctl.
@@ -37,14 +36,14 @@ func Apply(n Needs) (State, error) {
 	if s.Capabilities, err = dropCapabilities(); err != nil {
 		return s, fmt.Errorf("capabilities: %w", err)
 	}
-	s.Landlock, err = ll.LandlockGetABIVersion()
+	landlockVersion, err := ll.LandlockGetABIVersion()
 	switch {
 	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EOPNOTSUPP): // none, or not enabled at boot
-		s.Landlock = 0
 		return s, nil
 	case err != nil:
 		return s, fmt.Errorf("landlock: its version: %w", err)
 	}
+	s.Landlock = landlockVersion
 	if err := restrict(n); err != nil {
 		return s, fmt.Errorf("landlock: %w", err)
 	}

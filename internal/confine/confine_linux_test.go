@@ -8,11 +8,13 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
+	"golang.org/x/sys/unix"
 
 	"vsockets.dev/internal/leaktest"
 	"vsockets.dev/internal/testguest"
@@ -21,6 +23,9 @@ import (
 const (
 	// probeVar has this program apply it to itself: with TCP, or without.
 	probeVar = "VSOCKETS_CONFINE_PROBE"
+
+	// refusedVar has it do so where landlock fails with the error of this number.
+	refusedVar = "VSOCKETS_CONFINE_REFUSED"
 
 	// nothingVar has it do nothing, successfully.
 	nothingVar = "VSOCKETS_CONFINE_NOTHING"
@@ -34,6 +39,10 @@ const (
 
 func TestMain(m *testing.M) {
 	if os.Getenv(nothingVar) != "" {
+		return
+	}
+	if number := os.Getenv(refusedVar); number != "" {
+		applyRefused(number)
 		return
 	}
 	if tcp := os.Getenv(probeVar); tcp != "" {
@@ -169,6 +178,48 @@ func TestApplyInGuests(t *testing.T) {
 					t.Fatalf("exit status %d, %v: %s", exit, err, &stderr)
 				}
 				check(t, out.Bytes(), tc.abi, tcp == "tcp")
+			}
+		})
+	}
+}
+
+// applyRefused applies it where landlock's version cannot be had, and says what came of it.
+func applyRefused(number string) {
+	n, err := strconv.Atoi(number)
+	if err == nil {
+		err = refuse(unix.SYS_LANDLOCK_CREATE_RULESET, unix.Errno(n))
+	}
+	if err != nil {
+		fmt.Println("not tried:", err)
+		return
+	}
+	s, err := Apply(Needs{})
+	fmt.Println(s.Landlock, err)
+}
+
+// TestApplyVersionRefused takes for a kernel without landlock what is one, and nothing else:
+// a process that cannot be told of its landlock is not to run on without.
+func TestApplyVersionRefused(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		errno unix.Errno
+		want  string
+	}{
+		{unix.ENOSYS, "0 <nil>"},     // a kernel that is too old
+		{unix.EOPNOTSUPP, "0 <nil>"}, // one that was booted without
+		{unix.EPERM, "0 landlock: its version: operation not permitted"},
+		{unix.ENOMEM, "0 landlock: its version: cannot allocate memory"},
+	} {
+		t.Run(unix.ErrnoName(tc.errno), func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), probeLimit)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, self)
+			cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d", refusedVar, int(tc.errno)))
+			if out, err := cmd.CombinedOutput(); err != nil || strings.TrimSpace(string(out)) != tc.want {
+				t.Errorf("%q, %v; want %q", out, err, tc.want)
 			}
 		})
 	}

@@ -58,14 +58,13 @@ func (p *place) try() tries {
 	name := func(dir, file string) string { return filepath.Join(dir, file) }
 	read := func(file string) error { _, err := os.ReadFile(file); return err }
 	socket := func(dir string) error {
-		temp := name(dir, "temporary")
-		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: temp, Net: "unix"})
+		l, err := net.ListenUnix("unix", &net.UnixAddr{Name: name(dir, "socket"), Net: "unix"})
 		if err != nil {
 			return err
 		}
 		l.SetUnlinkOnClose(false)
 		defer l.Close()
-		if err := errors.Join(os.Chmod(temp, 0o600), os.Rename(temp, name(dir, "socket"))); err != nil {
+		if err := os.Chmod(name(dir, "socket"), 0o600); err != nil {
 			return err
 		}
 		c, err := net.Dial("unix", name(dir, "socket"))

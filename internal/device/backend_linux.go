@@ -79,7 +79,7 @@ func (d *Device) EnableQueue(i int, on bool) error {
 }
 
 // SetCall changes the doorbell that a queue rings.
-func (d *Device) SetCall(i int, call *eventfd.Event) error {
+func (d *Device) SetCall(i int, call *eventfd.Bell) error {
 	for n, q := range map[int]*queue{rxQueue: &d.rx, txQueue: &d.tx, eventQueue: &d.events} {
 		if n == i {
 			q.mu.Lock()

@@ -212,12 +212,12 @@ func TestSetCall(t *testing.T) {
 	call, err := eventfd.New()
 	must(t, err)
 	defer call.Close()
-	must(t, g.device.SetCall(txQueue, call))
+	must(t, g.device.SetCall(txQueue, &call.Bell))
 	old := g.tx.call
 	g.tx.call = call
 	g.send(h.Append(nil))
 	g.used(&g.tx)
-	must(t, g.device.SetCall(txQueue, old))
+	must(t, g.device.SetCall(txQueue, &old.Bell))
 	g.tx.call = old
 }
 

@@ -60,6 +60,7 @@ type Device struct {
 
 	badPackets atomic.Uint64
 	dropped    atomic.Uint64
+	ends       [endCauses]atomic.Uint64 // why sessions were ended
 
 	from Traffic // under tx.mu
 	to   Traffic // under rx.mu
@@ -94,12 +95,6 @@ func New(c Config) *Device {
 	d.waker = txWaker{d}
 	d.cid.Store(c.CID)
 	return d
-}
-
-// Counters tells how many packets of the guest were none, and how many for it were
-// lost because nobody waits to send them again.
-func (d *Device) Counters() (malformed, dropped uint64) {
-	return d.badPackets.Load(), d.dropped.Load()
 }
 
 // Started says whether the guest has begun to take part.

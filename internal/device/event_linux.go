@@ -81,7 +81,7 @@ func (d *Device) putEvent() {
 	defer q.mem.Catch(guestmem.Arm(), &err)
 	err = d.tryEvent()
 	if q.ring.Publish() {
-		q.signal()
+		d.signal(q)
 	}
 }
 

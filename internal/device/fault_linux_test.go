@@ -146,7 +146,7 @@ func TestMemoryTakenUnderSession(t *testing.T) {
 		"SetMemory":    func(g *guest) error { return g.device.SetMemory(g.mapped) },
 		"EnableQueue":  func(g *guest) error { return g.device.EnableQueue(txQueue, true) },
 		"DisableQueue": func(g *guest) error { return g.device.EnableQueue(txQueue, false) },
-		"SetCall":      func(g *guest) error { return g.device.SetCall(txQueue, g.tx.call) },
+		"SetCall":      func(g *guest) error { return g.device.SetCall(txQueue, &g.tx.call.Bell) },
 		"StopQueue":    func(g *guest) error { _, err := g.device.StopQueue(rxQueue); return err },
 		"StartQueue": func(g *guest) error {
 			_, err := g.device.StopQueue(rxQueue)

@@ -189,7 +189,7 @@ func configAt(e *end) vhostuser.QueueConfig {
 	desc, avail, used, _ := virtqueue.Layout(ringSize)
 	return vhostuser.QueueConfig{
 		Size: ringSize, Desc: e.addr + desc, Avail: e.addr + avail, Used: e.addr + used,
-		Kick: e.kick, Call: e.call,
+		Kick: e.kick, Call: &e.call.Bell,
 	}
 }
 

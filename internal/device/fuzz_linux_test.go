@@ -70,7 +70,7 @@ func FuzzGuest(f *testing.F) {
 		// Not by StartQueue: without the goroutines, all is done here and now.
 		for i, q := range []*queue{&g.device.rx, &g.device.tx} {
 			addr := memBase + uint64(i)*total
-			c := vhostuser.QueueConfig{Size: size, Desc: addr + desc, Avail: addr + avail, Used: addr + used, Kick: g.tx.kick, Call: g.tx.call}
+			c := vhostuser.QueueConfig{Size: size, Desc: addr + desc, Avail: addr + avail, Used: addr + used, Kick: g.tx.kick, Call: &g.tx.call.Bell}
 			must(t, q.start(g.mapped, c, acked, g.nothing))
 			q.enable(true)
 			<-q.done

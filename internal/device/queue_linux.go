@@ -21,7 +21,9 @@ type queue struct {
 	enabled bool
 	broken  bool
 	kick    *eventfd.Event
-	call    *eventfd.Event // nil: the guest polls
+	call    *eventfd.Bell // nil: the guest polls
+
+	badChains, idleKicks uint64 // of rings and doorbells that are gone
 
 	done chan struct{} // closed when the goroutine has ended
 }
@@ -80,13 +82,29 @@ func (q *queue) stop() (base uint16) {
 	}
 	base = q.ring.Base()
 	kick, done := q.kick, q.done
+	q.badChains += q.ring.BadChains()
 	q.ring, q.kick, q.call = nil, nil, nil
 	q.mem, q.chain = nil, virtqueue.Chain{}
 	q.mu.Unlock()
 
 	kick.Interrupt()
 	<-done
+	q.mu.Lock()
+	q.idleKicks += kick.Idle()
+	q.mu.Unlock()
 	return base
+}
+
+// counts tells of chains that could not be used, and of kicks for nothing.
+func (q *queue) counts() (badChains, idleKicks uint64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	badChains, idleKicks = q.badChains, q.idleKicks
+	if q.ring != nil {
+		badChains += q.ring.BadChains()
+		idleKicks += q.kick.Idle()
+	}
+	return badChains, idleKicks
 }
 
 // enable lets a ring work, or rest.
@@ -105,9 +123,13 @@ func (q *queue) giveBack() {
 	}
 }
 
-// signal needs mu. It rings the guest's doorbell.
-func (q *queue) signal() {
-	if q.call != nil {
-		_ = q.call.Signal() // a guest that cannot be woken has itself to blame
+// signal needs the queue's mu. It rings the guest's doorbell.
+func (d *Device) signal(q *queue) {
+	if q.call == nil {
+		return
+	}
+	// A guest that cannot be woken has itself to blame, unless it means to hold us up.
+	if err := q.call.Signal(); errors.Is(err, eventfd.ErrJammed) {
+		d.check(q, err)
 	}
 }

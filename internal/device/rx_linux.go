@@ -39,7 +39,7 @@ func (d *Device) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	}
 	d.publishRX()
 	if ok && p.Op == packet.OpRequest {
-		q.signal() // who is asked for a connection is woken, whoever polls
+		d.signal(q) // who is asked for a connection is woken, whoever polls
 	}
 	switch {
 	case ok || err != nil:
@@ -76,7 +76,7 @@ func (d *Device) answerForAbsent(p *packet.Packet) {
 // publishRX needs rx.mu. It shows the guest what was put.
 func (d *Device) publishRX() {
 	if d.rx.ring.Publish() {
-		d.rx.signal()
+		d.signal(&d.rx)
 	}
 }
 

@@ -114,7 +114,7 @@ func (d *Device) sendLocked() (more bool) {
 	}
 	// Even if n is 0: Pop may have come by bad chains, which go back too.
 	if q.ring.Publish() {
-		q.signal()
+		d.signal(q)
 	}
 	return n > 0
 }
@@ -149,6 +149,7 @@ func (d *Device) send(c *virtqueue.Chain) bool {
 func (d *Device) check(q *queue, err error) {
 	if err != nil && !q.broken {
 		q.broken = true
+		d.ends[causeOf(err)].Add(1)
 		d.fail(fmt.Errorf("device: CID %d: %w", d.cid.Load(), err))
 	}
 }

@@ -82,7 +82,7 @@ func (b *backend) EnableQueue(i int, on bool) error {
 	return nil
 }
 
-func (b *backend) SetCall(int, *eventfd.Event) error { return nil }
+func (b *backend) SetCall(int, *eventfd.Bell) error { return nil }
 
 // StopQueue ends the use of a queue. After it, the memory and the doorbells go.
 func (b *backend) StopQueue(i int) (uint16, error) {

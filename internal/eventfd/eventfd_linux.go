@@ -3,26 +3,35 @@ package eventfd
 import (
 	"fmt"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Event is an eventfd, registered with the runtime's poller.
+// Event is an eventfd that is waited for, registered with the runtime's poller, and can
+// be rung too.
 //
 // Waiting never reads the eventfd. The poller is edge-triggered, so each signal
 // is an event of its own whatever the counter says; that saves a system call,
 // and makes no difference between a sane peer and one that changes the flags of
 // the file that both share.
 type Event struct {
-	fd int // f's, for Signal
-	f  *os.File
-	rc syscall.RawConn
+	Bell // its descriptor is f's
+	f    *os.File
+	rc   syscall.RawConn
+	idle atomic.Uint64 // signals for nothing, of Serve
 }
 
-// one is what adds 1 to an eventfd's counter, on a little-endian machine.
-var one = []byte{1, 0, 0, 0, 0, 0, 0, 0}
+// Of signals that come for nothing, so many in a row within so short a time have Serve
+// pause: the other side can ring faster than it costs it, and each wakes a goroutine.
+// A ring with a purpose that comes meanwhile waits as long.
+const (
+	idleBurst = 64
+	idleTime  = 5 * time.Millisecond
+	idlePause = time.Millisecond
+)
 
 // New makes an eventfd.
 func New() (*Event, error) {
@@ -35,23 +44,23 @@ func New() (*Event, error) {
 
 // Wrap takes over a descriptor, and closes it if that fails.
 func Wrap(fd int) (*Event, error) {
-	// Only a non-blocking file gets into the poller.
-	if err := unix.SetNonblock(fd, true); err != nil {
+	e := new(Event)
+	if err := e.init(fd); err != nil {
 		_ = unix.Close(fd)
-		return nil, fmt.Errorf("eventfd: descriptor %d: %w", fd, err)
+		return nil, err
 	}
-	f := os.NewFile(uintptr(fd), "eventfd")
+	e.f = os.NewFile(uintptr(fd), "eventfd")
 	// A file that cannot be polled has no deadlines.
-	if err := f.SetReadDeadline(time.Time{}); err != nil {
-		_ = f.Close()
+	if err := e.f.SetReadDeadline(time.Time{}); err != nil {
+		_ = e.Close()
 		return nil, fmt.Errorf("eventfd: descriptor %d cannot be polled: %w", fd, err)
 	}
-	rc, err := f.SyscallConn()
-	if err != nil {
-		_ = f.Close()
+	var err error
+	if e.rc, err = e.f.SyscallConn(); err != nil {
+		_ = e.Close()
 		return nil, fmt.Errorf("eventfd: descriptor %d: %w", fd, err)
 	}
-	return &Event{fd: fd, f: f, rc: rc}, nil
+	return e, nil
 }
 
 // Wait returns when ready says true. It asks at once, and again after each
@@ -64,27 +73,46 @@ func (e *Event) Wait(ready func() bool) bool {
 // Serve waits and works, over and over, until Interrupt or Close. It costs no
 // memory each time around, as Wait would.
 func (e *Event) Serve(ready func() bool, work func()) {
-	f := func(uintptr) bool { return ready() }
+	asked, idle, pause, since := false, 0, false, time.Now()
+	f := func(uintptr) bool {
+		if ready() {
+			idle = 0
+			return true
+		}
+		if !asked { // before it has waited
+			asked = true
+			return false
+		}
+		e.idle.Add(1)
+		if idle++; idle < idleBurst {
+			return false
+		}
+		now := time.Now()
+		idle, pause, since = 0, now.Sub(since) < idleTime, now
+		return pause
+	}
 	for e.rc.Read(f) == nil {
+		if asked = false; pause {
+			pause = false
+			time.Sleep(idlePause)
+			since = time.Now()
+			continue
+		}
 		work()
 	}
 }
 
+// Idle tells how many signals came for nothing while Serve waited.
+func (e *Event) Idle() uint64 { return e.idle.Load() }
+
 // Interrupt ends Wait and Serve, now and from now on.
 func (e *Event) Interrupt() { _ = e.f.SetReadDeadline(time.Unix(1, 0)) }
-
-// Signal wakes whoever waits at the other side. It must not be called after
-// Close. A full counter is as good as a signal: the other side has not seen the
-// last one yet.
-func (e *Event) Signal() error {
-	if _, err := unix.Write(e.fd, one); err != nil && err != unix.EAGAIN {
-		return err
-	}
-	return nil
-}
 
 // File gives the file, to be passed to another process.
 func (e *Event) File() *os.File { return e.f }
 
 // Close ends Wait and releases the descriptor.
-func (e *Event) Close() error { return e.f.Close() }
+func (e *Event) Close() error {
+	e.retire()
+	return e.f.Close()
+}

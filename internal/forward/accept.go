@@ -7,42 +7,24 @@ import (
 	"io"
 	"net"
 	"sync"
-	"time"
 
 	"vsockets.dev/internal/relay"
 )
 
-// minAcceptDelay and maxAcceptDelay bound how long a forward waits after Accept has
-// failed, for example for want of descriptors. It doubles from one to the other.
-const (
-	minAcceptDelay = 5 * time.Millisecond
-	maxAcceptDelay = time.Second
-)
-
 // accept takes connections in until the forward stops. It waits for nothing but
 // them: each has a goroutine of its own.
-func (f *Forwarder) accept(running *sync.WaitGroup) {
-	var delay time.Duration
+func (f *Forwarder) accept(l net.Listener, running *sync.WaitGroup) {
 	for {
-		c, err := f.listener.Accept()
+		c, err := l.Accept()
 		switch {
 		case err == nil:
-			delay = 0
 			f.take(c, running)
-			continue
 		case errors.Is(err, io.EOF), f.isStopping():
 			return // there was one connection only, or Drain or Close was called
-		case errors.Is(err, net.ErrClosed):
+		default:
 			err = fmt.Errorf("forward: %s: the listener was closed: %w; restart the forward", f.cfg.Spec, err)
 			f.log.Error("no connections are accepted any more", "err", err)
 			f.ended(err)
-			return
-		}
-		if delay == 0 {
-			f.log.Warn("accepting fails, and is tried again", "err", err)
-		}
-		delay = min(max(2*delay, minAcceptDelay), maxAcceptDelay)
-		if !f.pause(delay) {
 			return
 		}
 	}
@@ -53,18 +35,6 @@ func (f *Forwarder) isStopping() bool {
 	case <-f.stopping:
 		return true
 	default:
-		return false
-	}
-}
-
-// pause waits, and says whether to go on.
-func (f *Forwarder) pause(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-f.stopping:
 		return false
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"vsockets.dev/internal/patient"
 	"vsockets.dev/internal/relay"
 )
 
@@ -79,12 +80,13 @@ func run(c Config, l net.Listener) *Forwarder {
 		conns: make(map[net.Conn]struct{}),
 	}
 	f.ctx, f.cancel = context.WithCancel(context.Background())
+	waiting := patient.New(l, f.log)
 	f.stop = sync.OnceValue(func() error {
 		close(f.stopping)
-		return l.Close()
+		return waiting.Close()
 	})
 	var running sync.WaitGroup
-	running.Go(func() { f.accept(&running) })
+	running.Go(func() { f.accept(waiting, &running) })
 	go func() {
 		running.Wait()
 		f.cancel()

@@ -148,6 +148,14 @@ func FuzzMap(f *testing.F) {
 	add(twoRegions...)
 	add(Region{Size: 1, MmapOffset: 4095})
 	add(Region{GuestAddr: math.MaxUint64 - 1, Size: 1}, Region{Size: math.MaxUint64})
+	// One that lies over another, for the guest or for the front-end only, at its edge, or whole.
+	at := func(guest, user, size uint64) Region { return Region{GuestAddr: guest, UserAddr: user, Size: size} }
+	add(at(0x10000, 0x50000, 0x2000), at(0x11000, 0x90000, 0x2000))
+	add(at(0x10000, 0x50000, 0x2000), at(0x90000, 0x51000, 0x2000))
+	add(at(0x10000, 0x50000, 0x2000), at(0x11fff, 0x90000, 1))
+	add(at(0x10000, 0x50000, 0x2000), at(0x10000, 0x50000, 0x2000))
+	add(at(0x10000, 0x50000, 0x4000), at(0x11000, 0x51000, 0x1000), at(0xf000, 0x4f000, 0x6000))
+	add(at(math.MaxUint64-0xfff, 0, 0x1000), at(0, math.MaxUint64-0xfff, 0x1000))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var regions []Region
 		var fds []int

@@ -25,8 +25,9 @@ type response struct {
 	Err   *WireError      `json:",omitempty"`
 }
 
-// serveCalls runs the commands that come over a connection, all at the same time.
-func (p *Peer) serveCalls(c io.ReadWriter) {
+// ServeCalls runs the commands of a Client that come over a connection, all at the same
+// time, and returns when that has ended.
+func (p *Peer) ServeCalls(c io.ReadWriter) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -65,14 +66,14 @@ func (p *Peer) answer(ctx context.Context, q *request) response {
 	r := response{ID: q.ID}
 	h := p.Handlers()[q.Name]
 	if h == nil {
-		r.Err = toWire(fmt.Errorf("guestpeer: no command %q", q.Name))
+		r.Err = ToWire(fmt.Errorf("guestpeer: no command %q", q.Name))
 		return r
 	}
 	v, err := h(ctx, q.Args)
 	if err == nil {
 		r.Value, err = json.Marshal(v)
 	}
-	r.Err = toWire(err)
+	r.Err = ToWire(err)
 	return r
 }
 

@@ -26,6 +26,7 @@ const (
 	CmdSend    = "vsock.send"   // Transfer -> Outcome
 	CmdDial    = "vsock.dial"   // Dial -> Outcome
 	CmdForward = "tcp.forward"  // Forward -> the TCP address, a string
+	CmdTry     = "vsock.try"    // Try -> Tried
 )
 
 // Services that a listener of the peer gives to each connection.
@@ -35,6 +36,7 @@ const (
 	ServiceRelay   = "relay"   // joined to a new connection to Listen.To
 	ServiceTCP     = "tcp"     // joined to a new connection to Listen.TCP
 	ServiceCalls   = "calls"   // commands of this peer: see Client
+	ServiceDrop    = "drop"    // some of it is read, then the connection is reset
 )
 
 // Listen asks for a listener.
@@ -92,6 +94,7 @@ func (p *Peer) Handlers() map[string]Handler {
 		CmdSend:    handler(p.send),
 		CmdDial:    handler(p.dial),
 		CmdForward: handler(p.forward),
+		CmdTry:     handler(p.try),
 		CmdSocket:  handler(p.socket),
 	}
 }
@@ -189,7 +192,9 @@ func (p *Peer) serve(c *vsock.Conn, a Listen) {
 	case ServiceTCP:
 		p.serveTCP(c, a.TCP)
 	case ServiceCalls:
-		p.serveCalls(c)
+		p.ServeCalls(c)
+	case ServiceDrop:
+		drop(c)
 	}
 }
 

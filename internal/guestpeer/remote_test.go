@@ -20,14 +20,14 @@ func TestWireError(t *testing.T) {
 		io.EOF, net.ErrClosed, os.ErrDeadlineExceeded, vsock.ErrNotSupported,
 		syscall.ECONNRESET, syscall.EINPROGRESS,
 	} {
-		if got := fromWire(toWire(fmt.Errorf("wrapped: %w", err))); !errors.Is(got, err) {
+		if got := fromWire(ToWire(fmt.Errorf("wrapped: %w", err))); !errors.Is(got, err) {
 			t.Errorf("%v arrives as %v", err, got)
 		}
 	}
-	if err := fromWire(toWire(nil)); err != nil {
+	if err := fromWire(ToWire(nil)); err != nil {
 		t.Errorf("nil arrives as %v", err)
 	}
-	if err := fromWire(toWire(errors.New("something else"))); err == nil {
+	if err := fromWire(ToWire(errors.New("something else"))); err == nil {
 		t.Error("an error arrives as nil")
 	}
 }

@@ -46,7 +46,7 @@ func (p *Peer) socket(ctx context.Context, c SocketCall) (SocketResult, error) {
 		}
 		err = p.socketCall(ctx, s, c, &r)
 	}
-	r.Err = toWire(err)
+	r.Err = ToWire(err)
 	return r, nil
 }
 

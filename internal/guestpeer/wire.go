@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"vsockets.dev/internal/transfer"
 	"vsockets.dev/vsock"
 )
 
@@ -62,9 +63,12 @@ var sentinels = map[string]error{
 	"not supported":    vsock.ErrNotSupported,
 	"context canceled": context.Canceled,
 	"context deadline": context.DeadlineExceeded,
+	"corrupt":          transfer.ErrCorrupt,
+	"cut":              transfer.ErrCut,
 }
 
-func toWire(err error) *WireError {
+// ToWire makes an error ready to cross, nil of nil.
+func ToWire(err error) *WireError {
 	if err == nil {
 		return nil
 	}

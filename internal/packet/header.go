@@ -153,6 +153,11 @@ func (h *Header) String() string {
 	return s + fmt.Sprintf(" buf_alloc=%d fwd_cnt=%d", h.BufAlloc, h.FwdCnt)
 }
 
+// Known says whether there are such a type and such an op.
+func (h *Header) Known() bool {
+	return h.Type-1 < TypeDatagram && h.Op-1 < OpCreditRequest
+}
+
 // Reply gives the header of an answer to h: source and destination swapped,
 // the same socket type, no payload.
 func (h *Header) Reply(op Op) Header {

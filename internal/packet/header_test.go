@@ -41,6 +41,20 @@ func TestParseTruncated(t *testing.T) {
 	}
 }
 
+func TestKnown(t *testing.T) {
+	for typ := range Type(1 << 4) {
+		for op := range Op(1 << 4) {
+			h := Header{Type: typ, Op: op}
+			if want := typ >= 1 && typ <= 3 && op >= 1 && op <= 7; h.Known() != want {
+				t.Errorf("%v %v: known %v", typ, op, !want)
+			}
+		}
+	}
+	if h := (Header{Type: 1<<16 - 1, Op: OpRW}); h.Known() {
+		t.Error("the largest type is known")
+	}
+}
+
 func TestReply(t *testing.T) {
 	h := Header{SrcCID: 3, DstCID: 2, SrcPort: 9, DstPort: 80, Len: 5, Type: TypeStream, Op: OpRW, Flags: 1, BufAlloc: 7, FwdCnt: 8}
 	want := Header{SrcCID: 2, DstCID: 3, SrcPort: 80, DstPort: 9, Type: TypeStream, Op: OpReset}

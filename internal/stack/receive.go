@@ -41,6 +41,7 @@ func (c *conn) receive(p *packet.Packet) (over bool) {
 		c.receiveResponse(&p.Header)
 		return false
 	case c.state == connecting:
+		c.breach(BreachOrder)
 		c.dieWithReset(syscall.EPROTO)
 		return false
 	}
@@ -56,10 +57,13 @@ func (c *conn) receive(p *packet.Packet) (over bool) {
 		c.receiveShutdown(p.Flags & packet.ShutdownBoth)
 	default:
 		// REQUEST and RESPONSE are of a connection that the peer takes for another.
+		c.breach(BreachOrder)
 		c.dieWithReset(syscall.ECONNRESET)
 	}
 	return false
 }
+
+func (c *conn) breach(b Breach) { c.st.breach(c.flow.remote.CID, b) }
 
 // credit needs mu. Every packet tells the peer's receive buffer and how much of
 // our data its application has taken, virtio 1.3 section 5.10.6.3.
@@ -91,12 +95,15 @@ func (c *conn) receiveShutdown(flags uint32) {
 func (c *conn) receiveData(p *packet.Packet) {
 	switch {
 	case c.peerShut&packet.ShutdownSend != 0:
+		c.breach(BreachOrder)
 		c.dieWithReset(syscall.ECONNRESET) // it said that it would not send
 		return
 	case uint64(c.received-c.fwd)+uint64(p.Len) > uint64(c.window()):
+		c.breach(BreachCredit)
 		c.dieWithReset(syscall.ECONNRESET) // more than its credit
 		return
 	case c.typ == packet.TypeSeqpacket && c.messages.len() >= int(c.bufAlloc)+maxEmpty:
+		c.breach(BreachCredit)
 		c.dieWithReset(syscall.ECONNRESET)
 		return
 	}

@@ -47,7 +47,21 @@ type Config struct {
 	// listens. It must not block: it says whether it takes the connection, and does
 	// what it takes later.
 	Unclaimed func(*Offer) bool
+
+	// Breach, if there is one, is told of each packet of a CID that breaks a rule. It is
+	// called with locks held: it must only take note.
+	Breach func(cid uint32, b Breach)
 }
+
+// Breach is a rule of virtio 1.3 section 5.10.6 that a packet breaks.
+type Breach int
+
+// Breaches.
+const (
+	BreachFlow   Breach = iota // of no connection, and no REQUEST; it may have been reset just now
+	BreachCredit               // more data than there is credit for
+	BreachOrder                // an op that the state of its connection does not allow
+)
 
 // Stack is the vSockets stack of one context. It implements vsock.Stack.
 type Stack struct {
@@ -56,6 +70,7 @@ type Stack struct {
 	unprivileged bool
 	unclaimed    func(*Offer) bool
 	poller       func(cid uint32) spin.Ring
+	breach       func(cid uint32, b Breach)
 
 	grown atomic.Int64 // how much the windows of all connections grew by
 
@@ -73,10 +88,14 @@ type flow struct {
 
 // New makes the stack of a context.
 func New(c Config) *Stack {
-	return &Stack{
-		cid: c.CID, out: c.Out, unprivileged: c.Unprivileged, unclaimed: c.Unclaimed, poller: c.Poller,
+	st := &Stack{
+		cid: c.CID, out: c.Out, unprivileged: c.Unprivileged, unclaimed: c.Unclaimed, poller: c.Poller, breach: c.Breach,
 		conns: make(map[flow]*conn), ports: newPorts(), datagrams: newPorts(),
 	}
+	if st.breach == nil {
+		st.breach = func(uint32, Breach) {}
+	}
+	return st
 }
 
 // LocalCID is the context's CID.
@@ -198,6 +217,9 @@ func (st *Stack) takeConnected(p *packet.Packet, f flow) {
 	case c == nil && p.Op == packet.OpRequest:
 		st.request(p, f)
 	default:
+		if p.Op != packet.OpReset {
+			st.breach(f.remote.CID, BreachFlow)
+		}
 		st.refuse(p)
 	}
 }

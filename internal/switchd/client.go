@@ -136,6 +136,13 @@ func (c *Client) Version(ctx context.Context) (Version, error) {
 	return v, err
 }
 
+// Process tells of the switch's process.
+func (c *Client) Process(ctx context.Context) (Process, error) {
+	var p Process
+	err := c.do(ctx, http.MethodGet, "/v1/process", nil, &p)
+	return p, err
+}
+
 // do makes a request. A nil result drops the answer.
 func (c *Client) do(ctx context.Context, method, path string, body, result any) error {
 	var send io.Reader

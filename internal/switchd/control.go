@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/netutil"
 
+	"vsockets.dev/internal/patient"
 	"vsockets.dev/internal/unixsocket"
 )
 
@@ -84,7 +85,7 @@ func serveControl(path string, l net.Listener, h http.Handler, log *slog.Logger)
 	}
 	go func() {
 		defer close(c.done)
-		_ = c.server.Serve(netutil.LimitListener(l, maxControlConns))
+		_ = c.server.Serve(netutil.LimitListener(patient.New(l, log.With("socket", path)), maxControlConns))
 	}()
 	return c
 }

@@ -23,6 +23,9 @@ func TestControl(t *testing.T) {
 		all[1].CID != 3 || all[1].State != StateWaiting || !all[1].Configured {
 		t.Fatalf("%+v, %v", all, err)
 	}
+	if p, err := c.Process(ctx); p.Goroutines == 0 || err != nil {
+		t.Errorf("%+v, %v", p, err)
+	}
 	if v, err := c.Version(ctx); v.Version == "" || !strings.HasPrefix(v.Go, "go") || err != nil {
 		t.Errorf("%+v, %v", v, err)
 	}

@@ -51,6 +51,7 @@ func newHandler(c controlled) http.Handler {
 	mux := http.NewServeMux()
 	for pattern, f := range map[string]func(*http.Request) (any, error){
 		"GET /v1/version":         func(*http.Request) (any, error) { return ThisVersion(), nil },
+		"GET /v1/process":         func(*http.Request) (any, error) { return ThisProcess(), nil },
 		"GET /v1/contexts":        func(*http.Request) (any, error) { return contextList{c.Contexts()}, nil },
 		"GET /v1/contexts/{cid}":  h.context,
 		"POST /v1/guests":         h.addGuest,

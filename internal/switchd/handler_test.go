@@ -72,6 +72,7 @@ func TestHandler(t *testing.T) {
 		{"DELETE", "/v1/forwards?from=host:1", "", 204, ""},
 		{"DELETE", "/v1/forwards", "", 400, "from"},
 		{"GET", "/v1/version", "", 200, `"go":"go`},
+		{"GET", "/v1/process", "", 200, `{"goroutines":`},
 	} {
 		w := request(tc.method, tc.target, tc.body)
 		if w.Code != tc.status || !strings.Contains(w.Body.String(), tc.want) {

@@ -9,11 +9,19 @@ package transfer
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"math/rand/v2"
 	"sync"
+)
+
+// What Send may find out. Of ErrCut the connection itself said nothing: it ended as if
+// all were well.
+var (
+	ErrCorrupt = errors.New("transfer: what the receiver got is not what was sent")
+	ErrCut     = errors.New("transfer: the connection ended before the receiver's answer")
 )
 
 // Conn is what a transfer needs of a connection.
@@ -61,8 +69,11 @@ func Send(c Conn, n int64, seed uint64, progress func(int)) error {
 	if err != nil {
 		return fmt.Errorf("transfer: answer after the half-close: %w", err)
 	}
-	if want := sum.Sum(nil); !bytes.Equal(answer, want) {
-		return fmt.Errorf("transfer: the receiver answers SHA-256 %x, sent was %x", answer, want)
+	switch want := sum.Sum(nil); {
+	case len(answer) < sha256.Size:
+		return fmt.Errorf("%w: %d bytes of it came", ErrCut, len(answer))
+	case !bytes.Equal(answer, want):
+		return fmt.Errorf("%w: it answers SHA-256 %x, sent was %x", ErrCorrupt, answer, want)
 	}
 	return nil
 }
@@ -90,4 +101,55 @@ func (d *digest) Write(p []byte) (int, error) {
 		d.progress(len(p))
 	}
 	return d.sum.Write(p)
+}
+
+// Exchange sends n bytes to one that echoes, and compares what comes back meanwhile, to
+// the end, which is the echo's answer to ours. After an error, the connection is to be
+// closed: something may still be sent.
+func Exchange(c Conn, n int64, seed uint64) error {
+	sent := make(chan error, 1)
+	go func() { sent <- sendOnly(c, n, seed) }()
+	at := int(seed * 7919 % patternSize)
+	buf := make([]byte, blockSize)
+	var got int64
+	for ; got < n; at = (at + blockSize) % patternSize {
+		b := buf[:min(n-got, blockSize)]
+		k, err := io.ReadFull(c, b)
+		got += int64(k)
+		if !bytes.Equal(b[:k], pattern()[at:][:k]) {
+			return fmt.Errorf("%w: the echo is another one, before byte %d", ErrCorrupt, got)
+		}
+		if err != nil {
+			return errors.Join(cut(err, got), <-sent)
+		}
+	}
+	if err := <-sent; err != nil {
+		return err
+	}
+	switch k, err := c.Read(buf[:1]); {
+	case k > 0:
+		return fmt.Errorf("%w: the echo goes on beyond its %d bytes", ErrCorrupt, n)
+	case !errors.Is(err, io.EOF):
+		return fmt.Errorf("transfer: the end of the echo: %w", err)
+	}
+	return nil
+}
+
+func sendOnly(c Conn, n int64, seed uint64) error {
+	for at := int(seed * 7919 % patternSize); n > 0; at = (at + blockSize) % patternSize {
+		b := pattern()[at:][:min(n, blockSize)]
+		if _, err := c.Write(b); err != nil {
+			return err
+		}
+		n -= int64(len(b))
+	}
+	return c.CloseWrite()
+}
+
+// cut tells an end that came too early.
+func cut(err error, got int64) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: %d bytes of the echo came", ErrCut, got)
+	}
+	return err
 }

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"errors"
 	"io"
 	"strings"
 	"testing"
@@ -78,5 +79,50 @@ func TestCutShort(t *testing.T) {
 	}()
 	if err := Send(a, 1<<20, 1, nil); err == nil {
 		t.Error("a transfer that was cut short counts as done")
+	}
+}
+
+// echo sends back what comes, changed by f.
+func echo(c *vsock.Conn, f func([]byte)) {
+	buf := make([]byte, blockSize)
+	for {
+		n, err := c.Read(buf)
+		f(buf[:n])
+		if _, e := c.Write(buf[:n]); err != nil || e != nil {
+			_ = c.Close()
+			return
+		}
+	}
+}
+
+func TestExchange(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		n     int64
+		serve func(*vsock.Conn)
+		want  error
+	}{
+		{"nothing", 0, func(c *vsock.Conn) { echo(c, func([]byte) {}) }, nil},
+		{"much", 3*patternSize + 5, func(c *vsock.Conn) { echo(c, func([]byte) {}) }, nil},
+		{"damaged", patternSize, func(c *vsock.Conn) { echo(c, func(b []byte) { clear(b) }) }, ErrCorrupt},
+		{"cut short", patternSize, func(c *vsock.Conn) {
+			_, _ = io.CopyN(c, c, 10)
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		}, ErrCut},
+		{"too much", 1, func(c *vsock.Conn) {
+			_, _ = io.Copy(c, c)
+			_, _ = c.Write([]byte{0})
+			_ = c.Close()
+		}, ErrCorrupt},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a, b := pair(t)
+			go tc.serve(b)
+			if err := Exchange(a, tc.n, 5); !errors.Is(err, tc.want) {
+				t.Errorf("%v, want %v", err, tc.want)
+			}
+			_ = a.Close()
+		})
 	}
 }

@@ -47,6 +47,7 @@ func TestRefused(t *testing.T) {
 		{"a folder", path("folder"), []string{path("folder"), "not a socket"}},
 		{"a link", path("link"), []string{path("link"), "not a socket"}},
 		{"another's socket", path("live"), []string{path("live"), "served by another process", "choose another path"}},
+		{"abstract", "@s", []string{"abstract", "./@s"}},
 		{"too long", path(strings.Repeat("x", 100)), []string{"at most 107"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -39,7 +39,7 @@ type Backend interface {
 	// SetCall changes the Call of a started queue. When it returns, the device
 	// does not use the old one any more. Front-ends do so whenever the guest
 	// masks or unmasks the interrupt.
-	SetCall(i int, call *eventfd.Event) error
+	SetCall(i int, call *eventfd.Bell) error
 
 	// StopQueue ends the use of a started queue. When it returns, the device
 	// touches neither its ring, nor the buffers in it, nor Kick and Call. base is the
@@ -57,5 +57,5 @@ type QueueConfig struct {
 	Base uint16 // index of the next available element
 
 	Kick *eventfd.Event // the driver signals it
-	Call *eventfd.Event // the device signals it; nil if the driver polls
+	Call *eventfd.Bell  // the device signals it; nil if the driver polls
 }

@@ -9,17 +9,28 @@ import (
 	"vsockets.dev/internal/eventfd"
 )
 
-// takeEvent takes the only descriptor of a message, which must be of a kind that
-// is known: whatever else a front-end could pass as a doorbell may block whoever
+// takeKick and takeCall take the only descriptor of a message, which must be of a kind
+// that is known: whatever else a front-end could pass as a doorbell may block whoever
 // touches it, or keep a file open that is none of ours.
-func (m *message) takeEvent(known func(fd int) bool) (*eventfd.Event, error) {
+func (m *message) takeKick() (*eventfd.Event, error) {
 	fd := m.fds[0]
-	if !known(fd) {
-		return nil, errors.New("the descriptor is not an eventfd")
+	if !isEventfd(fd) {
+		return nil, errNoDoorbell
 	}
 	m.fds = nil
 	return eventfd.Wrap(fd)
 }
+
+func (m *message) takeCall() (*eventfd.Bell, error) {
+	fd := m.fds[0]
+	if !isCall(fd) {
+		return nil, errNoDoorbell
+	}
+	m.fds = nil
+	return eventfd.NewBell(fd)
+}
+
+var errNoDoorbell = errors.New("the descriptor is not an eventfd")
 
 // isEventfd says whether fd is an eventfd. The kernel tells by no other way than
 // the name of the file.

@@ -41,8 +41,8 @@ type recorder struct {
 	mem     *guestmem.Memory
 	started [testQueues]bool
 	queues  [testQueues]QueueConfig
-	events  []*eventfd.Event // all there were
-	startC  chan int         // told of started queues, if not nil
+	bells   []*eventfd.Bell // all there were
+	startC  chan int        // told of started queues, if not nil
 }
 
 // note records a call, and gives the error that it must return.
@@ -90,9 +90,9 @@ func (r *recorder) StartQueue(i int, q QueueConfig) error {
 	case q.Size == 0 || q.Kick == nil:
 		r.t.Errorf("queue %d is started with %+v", i, q)
 	}
-	r.events = append(r.events, q.Kick)
+	r.bells = append(r.bells, &q.Kick.Bell)
 	if q.Call != nil {
-		r.events = append(r.events, q.Call)
+		r.bells = append(r.bells, q.Call)
 	}
 	if err := r.note("StartQueue", i, " size ", q.Size, " base ", q.Base); err != nil {
 		return err
@@ -111,7 +111,7 @@ func (r *recorder) EnableQueue(i int, on bool) error {
 	return r.note("EnableQueue", i, " ", on)
 }
 
-func (r *recorder) SetCall(i int, call *eventfd.Event) error {
+func (r *recorder) SetCall(i int, call *eventfd.Bell) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.mustRun(i)
@@ -120,7 +120,7 @@ func (r *recorder) SetCall(i int, call *eventfd.Event) error {
 	}
 	r.queues[i].Call = call
 	if call != nil {
-		r.events = append(r.events, call)
+		r.bells = append(r.bells, call)
 	}
 	return nil
 }
@@ -139,7 +139,7 @@ func (r *recorder) mustRun(i int) {
 		r.t.Errorf("queue %d is not started", i)
 		return
 	}
-	if q := r.queues[i]; !isOpen(q.Kick) || q.Call != nil && !isOpen(q.Call) {
+	if q := r.queues[i]; q.Kick.Closed() || q.Call != nil && q.Call.Closed() {
 		r.t.Errorf("queue %d runs with a closed kick or call", i)
 	}
 }
@@ -161,16 +161,11 @@ func (r *recorder) ended() {
 			r.t.Errorf("queue %d is started after the session", i)
 		}
 	}
-	for _, e := range r.events {
-		if isOpen(e) {
+	for _, b := range r.bells {
+		if !b.Closed() {
 			r.t.Error("a kick or call is open after the session")
 		}
 	}
-}
-
-// isOpen says whether e is not closed: only then it can have a deadline.
-func isOpen(e *eventfd.Event) bool {
-	return e.File().SetWriteDeadline(time.Time{}) == nil
 }
 
 // socketPair gives two connected Unix sockets.

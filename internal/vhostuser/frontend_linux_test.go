@@ -126,7 +126,7 @@ func TestFrontend(t *testing.T) {
 }
 
 // signals checks that to wakes up when from is signalled.
-func signals(t *testing.T, from, to *eventfd.Event) {
+func signals(t *testing.T, from interface{ Signal() error }, to *eventfd.Event) {
 	t.Helper()
 	asked := 0
 	if !to.Wait(func() bool {

@@ -15,7 +15,7 @@ type ring struct {
 	base    uint16
 	enabled bool           // as the front-end wants it, started or not
 	kick    *eventfd.Event // nil while the ring is stopped
-	call    *eventfd.Event // nil if the driver polls
+	call    *eventfd.Bell  // nil if the driver polls
 }
 
 // started says whether the device has the ring. The specification starts a ring
@@ -24,7 +24,7 @@ type ring struct {
 func (r *ring) started() bool { return r.kick != nil }
 
 // setCall replaces, and closes, the call.
-func (r *ring) setCall(call *eventfd.Event) {
+func (r *ring) setCall(call *eventfd.Bell) {
 	if r.call != nil {
 		_ = r.call.Close()
 	}
@@ -198,7 +198,7 @@ func (s *session) setKick(i int, m *message) error {
 	if err := s.stop(i); err != nil {
 		return err
 	}
-	kick, err := m.takeEvent(isEventfd)
+	kick, err := m.takeKick()
 	if err != nil {
 		return fmt.Errorf("ring %d: %w", i, err)
 	}
@@ -207,10 +207,10 @@ func (s *session) setKick(i int, m *message) error {
 
 func (s *session) setCall(i int, m *message) error {
 	r := &s.rings[i]
-	var call *eventfd.Event
+	var call *eventfd.Bell
 	if len(m.fds) > 0 {
 		var err error
-		if call, err = m.takeEvent(isCall); err != nil {
+		if call, err = m.takeCall(); err != nil {
 			return fmt.Errorf("ring %d: %w", i, err)
 		}
 	}

@@ -99,8 +99,8 @@ func Run(ctx context.Context, c Config) (_ *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.Rounds < 1 || c.Time <= 0 || c.Time > bench.MaxTime {
-		return nil, fmt.Errorf("compare: %d rounds of %v; choose at least 1, and more than 0 up to %v", c.Rounds, c.Time, bench.MaxTime)
+	if err := checkRounds(c.Rounds, c.Time); err != nil {
+		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "vsock-compare-")
 	if err != nil {
@@ -137,6 +137,14 @@ func Run(ctx context.Context, c Config) (_ *Report, err error) {
 	rep.Machine.OthersBusy = busy.others()
 	rep.summarize()
 	return rep, nil
+}
+
+// checkRounds refuses what cannot be measured.
+func checkRounds(rounds int, each time.Duration) error {
+	if rounds < 1 || each <= 0 || each > bench.MaxTime {
+		return fmt.Errorf("compare: %d rounds of %v; choose at least 1, and more than 0 up to %v", rounds, each, bench.MaxTime)
+	}
+	return nil
 }
 
 // metrics are those that were asked for.

@@ -64,7 +64,12 @@ func (c *contender) close() error {
 }
 
 // clean leaves out paths: they are this run's own.
-func (c *contender) clean(err error) string { return strings.ReplaceAll(err.Error(), c.dir+"/", "") }
+func (c *contender) clean(err error) string {
+	if c.dir == "" {
+		return err.Error()
+	}
+	return strings.ReplaceAll(err.Error(), c.dir+"/", "")
+}
 
 // measure makes one measurement, with a new link after each failure. One that
 // keeps failing is left out from then on, and a transport that does, too.

@@ -28,13 +28,6 @@ type RelayConfig struct {
 	Progress func(done, total int, what string)
 }
 
-func (c *RelayConfig) check() error {
-	if c.Rounds < 1 || c.Time <= 0 || c.Time > bench.MaxTime {
-		return fmt.Errorf("compare: %d rounds of %v; choose at least 1, and more than 0 up to %v", c.Rounds, c.Time, bench.MaxTime)
-	}
-	return nil
-}
-
 // Names of relays. socat copies 8 KiB at a time unless it is told otherwise, and is
 // given our own size as well, so that it is held against at its best.
 const (

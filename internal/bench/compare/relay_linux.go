@@ -185,7 +185,7 @@ func relayReady(ctx context.Context, network, addr string) error {
 
 // Relay measures what goes through relays.
 func Relay(ctx context.Context, c RelayConfig) (_ *RelayReport, err error) {
-	if err := c.check(); err != nil {
+	if err := checkRounds(c.Rounds, c.Time); err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp("", "vsock-relay-")

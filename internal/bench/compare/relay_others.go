@@ -10,7 +10,7 @@ import (
 
 // Relay is for Linux only.
 func Relay(_ context.Context, c RelayConfig) (*RelayReport, error) {
-	if err := c.check(); err != nil {
+	if err := checkRounds(c.Rounds, c.Time); err != nil {
 		return nil, err
 	}
 	return nil, fmt.Errorf("compare: relays are measured on Linux only, where a child ends with its parent: %w", errors.ErrUnsupported)

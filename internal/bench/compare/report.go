@@ -170,9 +170,11 @@ func (r *Report) Table() string {
 	return b.String()
 }
 
-// number has three digits that matter.
+// number has three digits that matter, or two of what is small.
 func number(v float64) string {
 	switch {
+	case v > 0 && v < 0.1:
+		return fmt.Sprintf("%.2g", v)
 	case v >= 100:
 		return fmt.Sprintf("%.0f", v)
 	case v >= 10:

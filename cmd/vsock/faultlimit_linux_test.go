@@ -1,0 +1,285 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	vsockets "vsockets.dev"
+	"vsockets.dev/internal/attach"
+	"vsockets.dev/internal/guestmem"
+	"vsockets.dev/internal/vhostuser"
+	"vsockets.dev/vsock"
+)
+
+// limit sets a soft limit of the switch, which it has, and gives the former one.
+func (p *switchProcess) limit(resource int, to uint64) (was uint64) {
+	p.t.Helper()
+	var old unix.Rlimit
+	if err := unix.Prlimit(p.cmd.Process.Pid, resource, nil, &old); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := unix.Prlimit(p.cmd.Process.Pid, resource, &unix.Rlimit{Cur: to, Max: old.Max}, nil); err != nil {
+		p.t.Fatal(err)
+	}
+	return old.Cur
+}
+
+// proc reads something of the switch's in /proc.
+func (p *switchProcess) proc(name string) string {
+	return fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, name)
+}
+
+// TestNoDescriptors leaves the switch no descriptor. Who is there goes on; who comes waits, or
+// is refused at once where the switch would have to open something for it; the log says so in
+// one line a socket, and not in one a try; and then all is as before.
+func TestNoDescriptors(t *testing.T) {
+	b := newFaultBed(t)
+	guest := openContext(t, b.path("3"))
+	toOut := vsock.Addr{CID: vsock.CIDHost, Port: 8080}
+	open, err := vsock.Dial(t.Context(), guest, toOut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	askEcho(t, open)
+
+	was := b.limit(unix.RLIMIT_NOFILE, 3) // it has more, so that there is none left
+	joins := make(chan error, 1)
+	go func() {
+		s, err := vsockets.Open("switch:" + b.path("attach"))
+		if err == nil {
+			err = s.Close()
+		}
+		joins <- err
+	}()
+	eventually(t, "the log says that connections wait", func() bool { return b.logged("connections wait") == 1 })
+
+	// The forward's far side cannot be opened: the guest's connection is refused at once.
+	begun := time.Now()
+	if c, err := vsock.Dial(t.Context(), guest, toOut); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a connection that needs a descriptor: %v", err)
+		if err == nil {
+			_ = c.Close()
+		}
+	}
+	if took := time.Since(begun); took > goneWithin {
+		t.Errorf("refused after %v", took)
+	}
+	if err := b.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the reload fails", func() bool { return b.logged("reload failed") == 1 })
+	askEcho(t, open)
+	b.client.progress(5)
+	select {
+	case err := <-joins:
+		t.Errorf("a process joined without descriptors, or was turned away: %v", err)
+	default:
+	}
+	if n := b.logged("connections wait"); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+
+	b.limit(unix.RLIMIT_NOFILE, was)
+	if err := <-joins; err != nil {
+		t.Errorf("the process that waited: %v", err)
+	}
+	eventually(t, "the log says that it is over", func() bool { return b.logged("connections are accepted again") == 1 })
+	again, err := vsock.Dial(t.Context(), guest, toOut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	askEcho(t, again)
+	if err := b.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the reload succeeds", func() bool { return b.logged("msg=reloaded") == 1 })
+	b.unmoved()
+}
+
+// TestFewDescriptors leaves the switch some, from none to as many as a session needs: whatever
+// it is short of at whichever step, the one who comes is turned away or served, the others go
+// on, and no descriptor is lost.
+func TestFewDescriptors(t *testing.T) {
+	const most = 12
+	b := newFaultBed(t)
+	held := func() int {
+		fds, err := os.ReadDir(b.proc("fd"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(fds)
+	}
+	b.tool("ps") // opens what is opened once
+	b.joined(2)
+	var start int
+	eventually(t, "the control connections are closed", func() bool {
+		n := held()
+		same := n == start
+		start = n
+		return same
+	})
+	was := uint64(0)
+	joined := 0
+	for n := range most {
+		was = max(was, b.limit(unix.RLIMIT_NOFILE, uint64(start+n)))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		s, err := attach.Dial(ctx, b.path("attach"))
+		cancel()
+		if err == nil {
+			joined++
+			_ = s.Close()
+		}
+		b.client.progress(1)
+		b.limit(unix.RLIMIT_NOFILE, was)
+		eventually(t, "all descriptors are back", func() bool { return held() <= start })
+	}
+	if joined == 0 || joined == most {
+		t.Errorf("%d of %d joined", joined, most)
+	}
+	b.unmoved()
+	b.joined(2)
+}
+
+// TestNoMemory leaves the switch less address space than a front-end wants it to map. That
+// session ends, with the reason in the log; the switch and all others go on, and a front-end
+// that wants less is served.
+func TestNoMemory(t *testing.T) {
+	const spare, wanted = 512 << 20, 8 << 30
+	b := newFaultBed(t)
+	was := b.limit(unix.RLIMIT_AS, b.virtual()+spare)
+	fd, err := unix.MemfdCreate("large", unix.MFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Ftruncate(fd, wanted); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), switchLimit)
+		defer cancel()
+		conn, err := new(net.Dialer).DialContext(ctx, "unix", b.path("3"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := vhostuser.Connect(ctx, conn.(*net.UnixConn), 1<<32) // VIRTIO_F_VERSION_1
+		if err != nil {
+			t.Fatal(err)
+		}
+		region := guestmem.Region{GuestAddr: 1 << 30, UserAddr: 1 << 30, Size: wanted}
+		if err := f.Start([]guestmem.Region{region}, []int{fd}, nil); err == nil {
+			t.Errorf("the switch has mapped %d bytes", int64(wanted))
+		}
+		_ = f.Close()
+		b.client.progress(1)
+	}
+	eventually(t, "the reason is logged", func() bool { return b.logged("cannot allocate memory") == 3 })
+	guest := b.call("guest", "3", b.server.cid)
+	guest.progress(2)
+	guest.well()
+	b.limit(unix.RLIMIT_AS, was)
+	b.unmoved()
+}
+
+// virtual is the size of the switch's address space.
+func (p *switchProcess) virtual() uint64 {
+	p.t.Helper()
+	text, err := os.ReadFile(p.proc("statm")) // in pages: proc(5)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var pages uint64
+	if _, err := fmt.Sscan(string(text), &pages); err != nil {
+		p.t.Fatal(err)
+	}
+	return pages * uint64(os.Getpagesize())
+}
+
+// TestCaptureDiskFull ends a capture whose file cannot grow, and says so. The switch notices
+// nothing of it.
+func TestCaptureDiskFull(t *testing.T) {
+	b := newFaultBed(t)
+	p := startTool(t, "capture", "--control", b.path("control"), "--write", "/dev/full")
+	p.ends(t, exitCut, "no space left on device")
+	if !strings.Contains(p.stderr.String(), "/dev/full") {
+		t.Errorf("which file, is not said: %q", &p.stderr)
+	}
+	b.unmoved()
+}
+
+// fullVar has the test program be the switch on a file system of a few files, in name spaces of
+// its own: how many, and the folder.
+const fullVar = "VSOCKETS_TEST_FULL"
+
+func init() {
+	files, dir, ok := strings.Cut(os.Getenv(fullVar), " ")
+	if !ok {
+		return
+	}
+	// The folder itself is one of them.
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0700,nr_inodes="+files); err != nil {
+		fmt.Fprintln(os.Stderr, "mount:", err)
+		os.Exit(exitUsage)
+	}
+	status := run(context.Background(), []string{
+		"switch", "--no-confine", "--attach", dir + "/1", "--guest", "cid=3,socket=" + dir + "/2,hybrid=" + dir + "/3", "--control", dir + "/4",
+	}, os.Stdout, os.Stderr)
+	left, err := os.ReadDir(dir)
+	fmt.Println("left:", left, err)
+	os.Exit(status)
+}
+
+// TestSocketDiskFull starts a switch where there is room for some of its sockets only. It says
+// which one cannot be made and why, ends, and leaves none behind.
+func TestSocketDiskFull(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for sockets := range 4 {
+		t.Run(fmt.Sprint(sockets), func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), switchLimit)
+			defer cancel()
+			dir := filepath.Join(t.TempDir(), "small")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(ctx, self)
+			cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s", fullVar, 1+sockets, dir))
+			cmd.SysProcAttr = &syscall.SysProcAttr{
+				Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+				UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+				GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+			}
+			var stdout, stderr bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &stdout, &stderr
+			err := cmd.Run()
+			if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) {
+				t.Skipf("this system lets no user make name spaces: %v", err)
+			}
+			if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != exitFailed {
+				t.Errorf("it ends with %v: %s", err, &stderr)
+			}
+			if !strings.Contains(stderr.String(), "no space left on device") || !strings.Contains(stderr.String(), dir) {
+				t.Errorf("it does not tell what is full: %s", &stderr)
+			}
+			if stdout.String() != "left: [] <nil>\n" {
+				t.Errorf("%q", &stdout)
+			}
+		})
+	}
+}
