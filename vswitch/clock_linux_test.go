@@ -209,7 +209,7 @@ func waitAcross(s vsock.Stack, jump time.Duration) error {
 	var now unix.Timespec
 	err = unix.ClockGettime(unix.CLOCK_REALTIME, &now)
 	if err == nil {
-		now.Sec += int64(jump / time.Second)
+		now = unix.NsecToTimespec(now.Nano() + int64(jump))
 		err = unix.ClockSettime(unix.CLOCK_REALTIME, &now)
 	}
 	for range waits {

@@ -34,7 +34,7 @@ func TestConfinedInGuests(t *testing.T) {
 			if out, exit := b.run("guest", "add", "--control", b.path("control"), "cid=5,socket="+b.path("5")); exit != exitOK {
 				t.Errorf("exit status %d: %s", exit, out)
 			}
-			if out, exit := b.run("guest", "add", "--control", b.path("control"), "cid=6,socket=/run/6"); exit != exitFailed || !strings.Contains(out, "confined to "+b.dir) {
+			if out, exit := b.run("guest", "add", "--control", b.path("control"), "cid=6,socket=/dev/6"); exit != exitFailed || !strings.Contains(out, "confined to "+b.dir) {
 				t.Errorf("exit status %d: %s", exit, out)
 			}
 		})

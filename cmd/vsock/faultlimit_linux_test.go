@@ -182,7 +182,7 @@ func TestNoMemory(t *testing.T) {
 		}
 		region := guestmem.Region{GuestAddr: 1 << 30, UserAddr: 1 << 30, Size: wanted}
 		if err := f.Start([]guestmem.Region{region}, []int{fd}, nil); err == nil {
-			t.Errorf("the switch has mapped %d bytes", wanted)
+			t.Errorf("the switch has mapped %d bytes", int64(wanted))
 		}
 		_ = f.Close()
 		b.client.progress(1)

@@ -33,6 +33,10 @@ type watchman struct {
 	tasks *os.File // the threads of this process
 }
 
+// Prepare takes what the guard of the bells needs, for as long as the program runs. It is
+// for programs that give up access to /proc before they have a bell.
+func Prepare() error { return guard.use() }
+
 // use counts a bell.
 func (g *watchman) use() error {
 	g.mu.Lock()

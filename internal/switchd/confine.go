@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"vsockets.dev/internal/confine"
+	"vsockets.dev/internal/eventfd"
 	"vsockets.dev/internal/forward"
 )
 
@@ -129,6 +130,9 @@ func (d *Daemon) Confine(c Config, files []string) error {
 			if i, err := os.Stat(dir); err != nil || !i.IsDir() {
 				return fmt.Errorf("confine-dirs: %s is not a folder that is there; create it, or leave it out", dir)
 			}
+		}
+		if err := eventfd.Prepare(); err != nil {
+			return err
 		}
 		n, named := c.needs(files)
 		s, err := confine.Apply(n)
