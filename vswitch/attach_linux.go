@@ -169,7 +169,7 @@ func (a *Attach) plug(u *user) (*attached, error) {
 		return nil, err
 	}
 	p := &attached{pool: a, user: u, done: make(chan struct{})}
-	if p.machine, err = a.sw.newMachine(cid, a.config.Groups, a.config.Limits, p, u.patience); err != nil {
+	if p.machine, err = a.sw.newMachine(cid, a.config.Groups, a.config.Limits, p); err != nil {
 		return nil, err
 	}
 	return p, a.sw.plug(p.port)

@@ -72,11 +72,7 @@ func (b *backlog) hold(p *packet.Packet, sent int, known bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, reset := b.resets[outbound(&p.Header)]; reset {
-		if p.Op == packet.OpRequest {
-			return false
-		}
-		b.from.broke(&b.from.counters.stray, true) // it comes too late
-		return true
+		return p.Op != packet.OpRequest // all else comes too late
 	}
 	if p.Op == packet.OpReset && !known {
 		return true
@@ -136,13 +132,12 @@ func (b *backlog) overflow(p *packet.Packet) {
 	asked := b.to.flows.unanswered(inbound(&p.Header))
 	opened := b.from.flows.end(outbound(&p.Header))
 	accepted := b.to.flows.end(inbound(&p.Header))
+	if opened || accepted {
+		b.from.forgive()
+		b.to.forgive()
+	}
 	if h, ok := p.Refusal(); ok {
 		b.from.to.Take(&packet.Packet{Header: h}, nil)
-	}
-	// That a receiver takes nothing is no fault of the sender, which may not know it yet; but
-	// it need not go on asking, nor send on after its RST.
-	if p.Op == packet.OpRequest || !opened && !accepted {
-		b.from.broke(&b.from.counters.stray, true)
 	}
 	switch {
 	case p.Op == packet.OpRequest: // the receiver has not heard of it

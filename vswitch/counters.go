@@ -15,7 +15,6 @@ type Counters struct {
 	Denied      uint64 `json:"denied"`      // destination that policy denies: answered with RST
 	Limited     uint64 `json:"limited"`     // REQUEST beyond the limits of connections: answered with RST
 	Unsolicited uint64 `json:"unsolicited"` // RESPONSE to a REQUEST that nobody made: answered with RST
-	Refused     uint64 `json:"refused"`     // REQUEST that its destination answered with RST
 	Overflow    uint64 `json:"overflow"`    // beyond what may wait for another guest: the connection was reset
 
 	// To a context of this program, the host for one, which checks what it is sent:
@@ -40,8 +39,8 @@ type Counters struct {
 }
 
 type counters struct {
-	forged, invalid, unreachable, denied, limited, unsolicited, refused, overflow atomic.Uint64
-	credit, outOfOrder, stray                                                     atomic.Uint64
+	forged, invalid, unreachable, denied, limited, unsolicited, overflow atomic.Uint64
+	credit, outOfOrder, stray                                            atomic.Uint64
 }
 
 func (c *counters) read() Counters {
@@ -52,19 +51,10 @@ func (c *counters) read() Counters {
 		Denied:      c.denied.Load(),
 		Limited:     c.limited.Load(),
 		Unsolicited: c.unsolicited.Load(),
-		Refused:     c.refused.Load(),
 		Overflow:    c.overflow.Load(),
 		Credit:      c.credit.Load(),
 		OutOfOrder:  c.outOfOrder.Load(),
 		Stray:       c.stray.Load(),
-	}
-}
-
-// broke counts that the context broke a rule, which it can have done by mistake, or not.
-func (p *port) broke(rule *atomic.Uint64, mistake bool) {
-	rule.Add(1)
-	if p.fault != nil {
-		p.fault(mistake)
 	}
 }
 
@@ -76,10 +66,10 @@ func (sw *Switch) breach(cid uint32, b stack.Breach) {
 	}
 	switch b {
 	case stack.BreachFlow:
-		p.broke(&p.counters.stray, true)
+		p.late(&p.counters.stray)
 	case stack.BreachCredit:
-		p.broke(&p.counters.credit, false)
+		p.broke(&p.counters.credit)
 	case stack.BreachOrder:
-		p.broke(&p.counters.outOfOrder, false)
+		p.broke(&p.counters.outOfOrder)
 	}
 }

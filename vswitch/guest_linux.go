@@ -34,7 +34,7 @@ type Guest struct {
 func (sw *Switch) AddGuest(c GuestConfig) (*Guest, error) {
 	g := &Guest{config: c, done: make(chan struct{})}
 	var err error
-	if g.machine, err = sw.newMachine(c.CID, c.Groups, c.Limits, g, nil); err != nil {
+	if g.machine, err = sw.newMachine(c.CID, c.Groups, c.Limits, g); err != nil {
 		return nil, err
 	}
 	if err := sw.canHave(c.CID); err != nil {

@@ -30,14 +30,13 @@ type session struct {
 	peer  *unix.Ucred
 }
 
-// newMachine makes a machine; the patience may be shared with others, nil: it is its own.
-func (sw *Switch) newMachine(cid uint32, groups []string, l Limits, o owner, patience *device.Patience) (*machine, error) {
+func (sw *Switch) newMachine(cid uint32, groups []string, l Limits, o owner) (*machine, error) {
 	p, err := sw.newPort(cid, groups, l)
 	if err != nil {
 		return nil, err
 	}
 	m := &machine{port: p}
-	m.device = device.New(device.Config{CID: cid, Out: p, Down: p.leave, Fail: m.end, Patience: patience})
+	m.device = device.New(device.Config{CID: cid, Out: p, Down: p.leave, Fail: m.end})
 	p.owner, p.to, p.fault = o, m.device, m.device.Fault
 	return m, nil
 }

@@ -26,10 +26,11 @@ type port struct {
 	owner owner
 	to    packet.Sink
 
-	// fault is told of rules that the context breaks, and whether that can be a mistake.
-	// Nil: it is one of this program.
-	fault func(mistake bool)
+	// fault is told of rules that the context breaks, where nobody else can have had it do
+	// so. Nil: it is one of this program.
+	fault func()
 
+	grace   atomic.Int64 // packets of no connection that are no fault
 	suspect suspicion
 
 	// gone is told of contexts that left. Nil: the context is a guest's, whose
@@ -48,6 +49,7 @@ type port struct {
 
 	backlogMu sync.Mutex
 	backlogs  map[*port]*backlog // of a guest, to other guests
+	tallies   map[*port]*tally   // of what was sent to others
 	buffered  atomic.Int64       // bytes in them
 
 	counters counters
@@ -56,10 +58,9 @@ type port struct {
 // way leads from one port to another.
 type way struct {
 	to      *port
-	open    bool          // there may be connections, in one direction at least
-	backlog *backlog      // where both are guests
-	passed  atomic.Uint64 // packets
-	answers atomic.Uint64 // RSTs of no connection among them that may be answers
+	open    bool     // there may be connections, in one direction at least
+	backlog *backlog // where both are guests
+	tally   *tally
 }
 
 // newPort makes a port that is not plugged in yet.
@@ -123,23 +124,23 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 		return 0, false
 	}
 	if pkt.SrcCID != uint64(p.cid.Load()) {
-		p.broke(&p.counters.forged, false)
+		p.broke(&p.counters.forged)
 		return int(pkt.Len), true
 	}
 	if !pkt.Known() {
-		p.broke(&p.counters.invalid, false)
+		p.broke(&p.counters.invalid)
 		return p.refuse(pkt)
 	}
 	v := p.wayTo(pkt.DstCID)
 	if v == nil {
-		p.broke(&p.counters.unreachable, true)
+		p.counters.unreachable.Add(1)
 		return p.refuse(pkt)
 	}
 	if !v.open {
-		p.broke(&p.counters.denied, true)
+		p.counters.denied.Add(1)
 		return p.refuse(pkt)
 	}
-	v.passed.Add(1)
+	v.tally.passed.Add(1)
 	known := true
 	if pkt.Op <= packet.OpReset || pkt.Type == packet.TypeDatagram {
 		var ok bool
@@ -150,7 +151,7 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 			p.strayReset(v)
 		}
 	} else if p.suspect.on() && !p.connected(pkt, v.to) {
-		p.broke(&p.counters.stray, true)
+		p.late(&p.counters.stray)
 		return p.refuse(pkt)
 	}
 	if v.backlog == nil {
@@ -174,20 +175,22 @@ func (p *port) admit(pkt *packet.Packet, to *port) (known, ok bool) {
 			return false, false
 		}
 		if !p.flows.request(outbound(&pkt.Header), p.limits.Load()) {
-			p.broke(&p.counters.limited, true)
+			p.broke(&p.counters.limited)
 			return false, false
 		}
 	case pkt.Op == packet.OpResponse:
 		if !to.flows.answer(inbound(&pkt.Header)) {
-			p.broke(&p.counters.unsolicited, true)
+			p.late(&p.counters.unsolicited)
 			return false, false
 		}
 	case pkt.Op == packet.OpReset:
 		opened := p.flows.end(outbound(&pkt.Header))
-		if to.flows.unanswered(inbound(&pkt.Header)) {
-			to.broke(&to.counters.refused, true)
+		refused := to.flows.unanswered(inbound(&pkt.Header)) // and so it sent nothing
+		accepted := to.flows.end(inbound(&pkt.Header))
+		if opened || accepted && !refused {
+			to.forgive()
 		}
-		return to.flows.end(inbound(&pkt.Header)) || opened, true
+		return opened || accepted, true
 	}
 	return true, true
 }
@@ -197,7 +200,7 @@ func (p *port) permits(pkt *packet.Packet, to *port) bool {
 	if p.sw.policy.Load().allows(p.member(), to.member(), pkt.DstPort) {
 		return true
 	}
-	p.broke(&p.counters.denied, true)
+	p.counters.denied.Add(1)
 	return false
 }
 
@@ -232,7 +235,7 @@ func (p *port) learn(cid uint32) *way {
 	if to == nil {
 		return nil
 	}
-	v := &way{to: to, open: to != p && p.sw.policy.Load().mayTalk(p.member(), to.member())}
+	v := &way{to: to, tally: p.tallyTo(to), open: to != p && p.sw.policy.Load().mayTalk(p.member(), to.member())}
 	if v.open && p.gone == nil && to.gone == nil {
 		v.backlog = p.backlogTo(to)
 	}
@@ -283,6 +286,7 @@ func (p *port) forgetBacklogTo(to *port) {
 	p.backlogMu.Lock()
 	defer p.backlogMu.Unlock()
 	delete(p.backlogs, to)
+	delete(p.tallies, to)
 }
 
 // leave ends the connections of a port whose context has gone, for good or for now.
@@ -305,9 +309,11 @@ func (p *port) leaveAs(cid uint32) {
 		}
 		q.clearBacklogTo(p)
 		for _, k := range opened[q.cid.Load()] {
+			q.forgive()
 			p.reset(q, resetOf(k, cid))
 		}
 		for _, k := range accepted {
+			q.forgive()
 			back := resetOf(k, q.cid.Load()).Reply(packet.OpReset)
 			p.reset(q, &back)
 		}
@@ -341,6 +347,8 @@ func (p *port) cut() {
 		return q != nil && !policy.mayTalk(p.member(), q.member())
 	}) {
 		h := resetOf(k, cid)
+		p.forgive()
+		routes[k.remote].forgive()
 		p.reset(routes[k.remote], h)
 		back := h.Reply(packet.OpReset)
 		routes[k.remote].reset(p, &back)

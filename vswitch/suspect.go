@@ -14,6 +14,28 @@ import (
 // the other one sent at all; and that one is looked at from now on, for a time, which
 // costs it some of its speed, and no more if it sends what it may.
 
+// tally is what a port sent to another.
+type tally struct {
+	passed  atomic.Uint64 // packets
+	answers atomic.Uint64 // RSTs of no connection among them that may be answers
+}
+
+// tallyTo gives that to a port. It outlives the way there, which is found anew whenever
+// others come and go.
+func (p *port) tallyTo(to *port) *tally {
+	p.backlogMu.Lock()
+	defer p.backlogMu.Unlock()
+	t := p.tallies[to]
+	if t == nil {
+		if p.tallies == nil {
+			p.tallies = make(map[*port]*tally)
+		}
+		t = new(tally)
+		p.tallies[to] = t
+	}
+	return t
+}
+
 // suspectTime is for how long data is looked up.
 const suspectTime = time.Second
 
@@ -41,12 +63,11 @@ func (s *suspicion) on() bool {
 
 // strayReset deals with an RST of no connection that goes a way.
 func (p *port) strayReset(v *way) {
-	back := (*v.to.ways.Load())[p.cid.Load()]
-	if back == nil || v.answers.Load() >= back.passed.Load() {
-		p.broke(&p.counters.stray, true)
+	if v.tally.answers.Load() >= v.to.tallyTo(p).passed.Load() {
+		p.broke(&p.counters.stray)
 		return
 	}
-	v.answers.Add(1)
+	v.tally.answers.Add(1)
 	if v.to.fault != nil {
 		v.to.suspect.begin()
 	}

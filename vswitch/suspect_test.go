@@ -21,7 +21,7 @@ func newSuspects(t *testing.T) *suspects {
 	t.Cleanup(func() { _ = sw.Close() })
 	s := &suspects{t: t, a: joinFake(t, sw, 3, Limits{}), b: joinFake(t, sw, 4, Limits{}), faults: make(map[*fakeGuest]int)}
 	for _, g := range []*fakeGuest{s.a, s.b} {
-		g.port.fault = func(bool) { s.faults[g]++ }
+		g.port.fault = func() { s.faults[g]++ }
 	}
 	return s
 }

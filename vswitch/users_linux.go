@@ -3,8 +3,6 @@ package vswitch
 import (
 	"sync"
 	"time"
-
-	"vsockets.dev/internal/device"
 )
 
 // users are those whose processes are attached by a socket.
@@ -19,12 +17,11 @@ type user struct {
 	processes int       // under users.mu
 	left      time.Time // when the last of them did; under users.mu
 
-	patience *device.Patience
-	pace     *pace
+	pace *pace
 }
 
-// userMemory is how long a user is remembered who has left: after that, patience and pace
-// are as those of a new one.
+// userMemory is how long a user is remembered who has left: after that, the pace
+// is as that of a new one.
 const userMemory = 5 * time.Second
 
 // enter counts a process, if its user may have one more.
@@ -34,7 +31,7 @@ func (u *users) enter(uid uint32, limit int) (*user, bool) {
 	u.forget(time.Now())
 	k := u.all[uid]
 	if k == nil {
-		k = &user{patience: device.NewPatience(), pace: newPace(userSessions)}
+		k = &user{pace: newPace(userSessions)}
 	}
 	if over(k.processes+1, limit) {
 		return nil, false

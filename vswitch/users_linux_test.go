@@ -54,8 +54,8 @@ func TestAttachPerUser(t *testing.T) {
 	}
 }
 
-// TestUsersForgotten has users come and leave, whose patience and pace are their own and
-// outlive them for a time.
+// TestUsersForgotten has users come and leave, whose pace is their own and
+// outlives them for a time.
 func TestUsersForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var u users

@@ -39,7 +39,7 @@ type Device struct {
 	down func()      // the guest stopped taking part
 	fail func(error) // the guest broke a ring: its session must end
 
-	patience *Patience
+	patience *patience
 
 	rx, tx, events queue
 
@@ -89,31 +89,19 @@ type Config struct {
 
 	// Fail is called, once or more, when the guest breaks its rings beyond use.
 	Fail func(error)
-
-	// Patience is what the guest may do wrong. Default: one of its own.
-	Patience *Patience
 }
 
 // New makes the device of a guest that is not there yet.
 func New(c Config) *Device {
-	d := &Device{out: c.Out, down: c.Down, fail: c.Fail, patience: c.Patience}
-	if d.patience == nil {
-		d.patience = NewPatience()
-	}
+	d := &Device{out: c.Out, down: c.Down, fail: c.Fail, patience: newPatience()}
 	d.waker = txWaker{d}
 	d.cid.Store(c.CID)
 	return d
 }
 
-// Fault notes that the guest broke a rule that Out knows of, and whether that can have
-// been a mistake. It needs no lock, and any may be held.
-func (d *Device) Fault(mistake bool) {
-	if mistake {
-		d.patience.fault(1)
-	} else {
-		d.patience.fault(malice)
-	}
-}
+// Fault notes that the guest broke a rule that Out knows of. It needs no lock, and any
+// may be held.
+func (d *Device) Fault() { d.patience.fault(1) }
 
 // Started says whether the guest has begun to take part.
 func (d *Device) Started() bool {

@@ -6,15 +6,14 @@ import (
 	"time"
 )
 
-// Patience is what one may do wrong before one is heard less. Breaking a rule costs a
+// patience is what a guest may do wrong before it is heard less. Breaking a rule costs a
 // guest next to nothing, and the device no little: a goroutine that answers nonsense at
 // full speed takes its processor from those that serve others. So a guest that breaks rules
 // more often than by mistake rests after each batch of packets in which it did, for
 // some times as long as that took.
 //
-// Several devices may share one: those of one user's processes, who could else have as
-// much as there can be of them. Use NewPatience.
-type Patience struct {
+// Use newPatience.
+type patience struct {
 	faults atomic.Uint64
 	wary   atomic.Bool // the faults were too many
 
@@ -27,28 +26,27 @@ type Patience struct {
 
 const (
 	// faultRate is how many faults in a second are no matter, and faultBurst how many
-	// come at once. Whoever is sent a reset may have a few hundred packets of that connection
-	// on the way.
-	faultRate  = 1000
-	faultBurst = 1000
-
-	// malice is how many faults one is that cannot be made by mistake, nor for want of
-	// knowing what the other end has just done.
-	malice = 20
+	// come at once. What others can have a guest do is none.
+	faultRate  = 100
+	faultBurst = 200
 
 	// restFactor is how much longer than it was heard one rests. What is heard has others work
 	// too, several times as long: those that it is for, and the garbage collector.
 	restFactor = 19
 
+	// longestBatch is the most that a batch counts for: a machine that has others to run
+	// can make it take any time.
+	longestBatch = time.Millisecond
+
 	// leastRest is the shortest rest: what is shorter is added up.
 	leastRest = time.Millisecond
 )
 
-// NewPatience gives one that has not been tried.
-func NewPatience() *Patience { return &Patience{left: faultBurst, at: time.Now()} }
+// newPatience gives one that has not been tried.
+func newPatience() *patience { return &patience{left: faultBurst, at: time.Now()} }
 
 // fault notes that a rule was broken so many times.
-func (p *Patience) fault(n uint64) {
+func (p *patience) fault(n uint64) {
 	p.faults.Add(n)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -60,7 +58,7 @@ func (p *Patience) fault(n uint64) {
 }
 
 // refill needs mu.
-func (p *Patience) refill(now time.Time) {
+func (p *patience) refill(now time.Time) {
 	p.left = min(p.left+faultRate*now.Sub(p.at).Seconds(), faultBurst)
 	p.at = now
 	if p.left > faultBurst/2 {
@@ -73,7 +71,7 @@ func (p *Patience) refill(now time.Time) {
 type hearing struct{ began time.Time }
 
 // begin tells for how long to rest first; if that is 0, a batch begins.
-func (p *Patience) begin() (h hearing, rest time.Duration) {
+func (p *patience) begin() (h hearing, rest time.Duration) {
 	if !p.wary.Load() {
 		return h, 0
 	}
@@ -90,7 +88,7 @@ func (p *Patience) begin() (h hearing, rest time.Duration) {
 
 // end is called after a batch that began. If there were faults since the one before, it is
 // paid for: some are found by others, and later.
-func (p *Patience) end(h hearing) {
+func (p *patience) end(h hearing) {
 	if h.began.IsZero() {
 		return
 	}
@@ -105,5 +103,5 @@ func (p *Patience) end(h hearing) {
 	if p.until.Before(now) {
 		p.until = now
 	}
-	p.until = p.until.Add(restFactor * now.Sub(h.began))
+	p.until = p.until.Add(restFactor * min(now.Sub(h.began), longestBatch))
 }

@@ -8,7 +8,7 @@ import (
 
 // hear has a batch be heard that takes so long, with so many faults, and tells for how
 // long there was rest before it.
-func hear(p *Patience, took time.Duration, faults uint64) (rested time.Duration) {
+func hear(p *patience, took time.Duration, faults uint64) (rested time.Duration) {
 	start := time.Now()
 	for {
 		h, rest := p.begin()
@@ -42,7 +42,7 @@ func TestPatience(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				p := NewPatience()
+				p := newPatience()
 				start := time.Now()
 				var rest time.Duration
 				for range tc.batches {
@@ -60,7 +60,7 @@ func TestPatience(t *testing.T) {
 // Whoever mends his ways is heard as before.
 func TestPatienceForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPatience()
+		p := newPatience()
 		for range 1000 {
 			hear(p, time.Millisecond, 64)
 		}
@@ -69,34 +69,6 @@ func TestPatienceForgets(t *testing.T) {
 			if rest := hear(p, time.Millisecond, 0); rest > 0 {
 				t.Fatalf("rests for %v", rest)
 			}
-		}
-	})
-}
-
-// Several who share one are heard no more often than one.
-func TestPatienceShared(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := NewPatience()
-		p.fault(2 * faultBurst)
-		start, heard := time.Now(), make(chan time.Duration)
-		const sharers = 50
-		for range sharers {
-			go func() {
-				var sum time.Duration
-				for time.Since(start) < 10*time.Second {
-					hear(p, 2*time.Millisecond, 64)
-					sum += 2 * time.Millisecond
-				}
-				heard <- sum
-			}()
-		}
-		var sum time.Duration
-		for range sharers {
-			sum += <-heard
-		}
-		// At the same moment they may all be let in, once for each rest.
-		if part := sum.Seconds() / time.Since(start).Seconds(); part > .2 {
-			t.Errorf("all together are heard %.2f of the time", part)
 		}
 	})
 }

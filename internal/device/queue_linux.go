@@ -23,7 +23,7 @@ type queue struct {
 	kick    *eventfd.Event
 	call    *eventfd.Bell // nil: the guest polls
 
-	noted                uint64 // bad chains of the ring that Patience knows of
+	noted                uint64 // bad chains of the ring that patience knows of
 	badChains, idleKicks uint64 // of rings and doorbells that are gone
 
 	done chan struct{} // closed when the goroutine has ended

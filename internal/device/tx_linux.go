@@ -156,14 +156,14 @@ func (d *Device) send(c *virtqueue.Chain) bool {
 
 func (d *Device) badPacket() {
 	d.badPackets.Add(1)
-	d.patience.fault(malice)
+	d.patience.fault(1)
 }
 
 // badChains needs q.mu. It notes the chains that could not be used.
 func (d *Device) badChains(q *queue) {
 	if n := q.ring.BadChains() - q.noted; n > 0 {
 		q.noted += n
-		d.patience.fault(n * malice)
+		d.patience.fault(n)
 	}
 }
 

@@ -1,0 +1,45 @@
+package vswitch
+
+import "sync/atomic"
+
+// Whoever breaks rules over and over is heard less (device.Patience). That must not
+// happen to a context for what another one does. So a fault is only what nobody else can
+// have had it do: not that a destination refuses, is not there or takes nothing, and not
+// what it had sent when a connection was reset from the other end.
+
+// inFlight is how many packets of a connection may still come when it has been reset:
+// what the largest queue holds (virtqueue.MaxSize). maxGrace is how many are forgiven in all, those of 64
+// connections that are reset at once.
+const (
+	inFlight = 1024
+	maxGrace = 64 * inFlight
+)
+
+// broke counts that the context broke a rule.
+func (p *port) broke(rule *atomic.Uint64) {
+	rule.Add(1)
+	if p.fault != nil {
+		p.fault()
+	}
+}
+
+// late counts a packet of no connection. It may be one of a connection that has just been
+// reset.
+func (p *port) late(rule *atomic.Uint64) {
+	for n := p.grace.Load(); n > 0; n = p.grace.Load() {
+		if p.grace.CompareAndSwap(n, n-1) {
+			rule.Add(1)
+			return
+		}
+	}
+	p.broke(rule)
+}
+
+// forgive is called when another ends a connection of the context.
+func (p *port) forgive() {
+	for n := p.grace.Load(); n < maxGrace; n = p.grace.Load() {
+		if p.grace.CompareAndSwap(n, min(n+inFlight, maxGrace)) {
+			return
+		}
+	}
+}
