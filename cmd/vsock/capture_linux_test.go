@@ -66,6 +66,8 @@ func TestCaptureCommand(t *testing.T) {
 	there := make(chan struct{})
 	go func() {
 		defer close(there)
+		// It may have begun in the midst of a connection.
+		shown.awaitLine(t, &lines, " > 2:8080 stream RW len=8 ")
 		shown.awaitLine(t, &lines, "RST")
 	}()
 	seen := there
