@@ -9,7 +9,7 @@ package_names() {
     qemu) echo qemu-system-x86 ;;
     race) echo gcc libc6-dev ;;
     socat) echo socat ;;
-    programs) echo curl fish mandoc ncat openssh-client openssh-server tshark zsh ;;
+    programs) echo curl fish mandoc ncat openssh-client openssh-server systemd tshark zsh ;;
     kerneltest) echo gcc libc6-dev xz-utils ;;
     wine) echo wine64 libwine ;;
   esac
@@ -50,7 +50,7 @@ have() {
 # the PATH of all but root.
 missing_programs() {
   local program
-  for program in curl fish mandoc ncat ssh sshd tshark zsh; do
+  for program in curl fish mandoc ncat ssh sshd systemd-socket-activate tshark zsh; do
     PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || echo "$program"
   done
 }

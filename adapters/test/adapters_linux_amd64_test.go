@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os/exec"
 	"sync"
 	"testing"
 
@@ -18,6 +17,7 @@ import (
 	"vsockets.dev/adapters/vsockgrpc"
 	"vsockets.dev/adapters/vsockhttp"
 	"vsockets.dev/adapters/vsockttrpc"
+	"vsockets.dev/internal/testguest"
 	"vsockets.dev/vsock"
 	"vsockets.dev/vswitch"
 )
@@ -48,10 +48,7 @@ func TestAdapters(t *testing.T) {
 
 	// systemd listens, and starts the server for the first connection.
 	t.Run("systemd", func(t *testing.T) {
-		path, err := exec.LookPath(activate)
-		if err != nil {
-			t.Skipf("no %s, which the Debian package systemd has: %v", activate, err)
-		}
+		path := testguest.RequireProgram(t, "", activate)
 		serve(t, guest, "Listening on", path, "-l", "vsock::8081", build(t, "vsockets.dev/examples/http"), "serve")
 		tr := vsockhttp.NewTransport(d)
 		defer tr.CloseIdleConnections()

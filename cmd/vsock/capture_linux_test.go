@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"vsockets.dev/internal/capture"
+	"vsockets.dev/internal/testguest"
 	"vsockets.dev/vsock"
 )
 
@@ -142,10 +143,7 @@ func tsharkLine(p *capture.Packet) string {
 // tsharkSees holds tshark's view of a file against ours.
 func tsharkSees(t *testing.T, file string, want []string) {
 	t.Helper()
-	tshark, err := exec.LookPath("tshark")
-	if err != nil {
-		t.Skip("no tshark: Debian's package of that name has it")
-	}
+	tshark := testguest.RequireProgram(t, "", "tshark")
 	cmd := exec.CommandContext(t.Context(), tshark, "-r", file, "-T", "fields",
 		"-e", "vsock.src_cid", "-e", "vsock.src_port", "-e", "vsock.dst_cid", "-e", "vsock.dst_port",
 		"-e", "vsock.virtio.op", "-e", "vsock.virtio.len")

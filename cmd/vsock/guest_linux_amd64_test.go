@@ -165,9 +165,7 @@ func TestGuestTool(t *testing.T) {
 		{"ncat connects", "ncat", "VSOCK listen any:2003 </dev/null >/tmp/x4 & n=0; until ncat --vsock --send-only 1 2003 <DIR/data 2>/dev/null; do n=$((n+1)); test $n -lt 200 || exit 1; done; wait $! && cmp /tmp/x4 DIR/data"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if _, err := exec.LookPath(tc.program); err != nil {
-				t.Skipf("no %s: Debian's package of that name has it", tc.program)
-			}
+			testguest.RequireProgram(t, "", tc.program)
 			g.in(t, tc.script)
 		})
 	}
@@ -181,9 +179,7 @@ const webClients = 100
 // web has curl in the guest ask a server on the host, through a forward on each side.
 // No request is answered before all have come.
 func (g *toolGuest) web(t *testing.T) {
-	if _, err := exec.LookPath("curl"); err != nil {
-		t.Skip("no curl: Debian's package of that name has it")
-	}
+	testguest.RequireProgram(t, "", "curl")
 	l, err := net.Listen("unix", filepath.Join(g.dir, "http"))
 	if err != nil {
 		t.Fatal(err)
@@ -245,11 +241,12 @@ func dissect(t *testing.T, tap *vswitch.Capture) {
 	tsharkSees(t, f.Name(), want)
 }
 
-// ssh has ssh take a connection's descriptor over, which only the kernel's stack has.
+// ssh has ssh take a connection's descriptor over.
 func (g *toolGuest) ssh(t *testing.T) {
-	sshd := findSSHD(t)
+	sshd := testguest.RequireProgram(t, "", "sshd")
+	testguest.RequireProgram(t, "", "ssh")
 	config := sshdConfig(t, g.dir, sshd)
-	g.in(t, fmt.Sprintf(`mkdir -p /run/sshd 2>/dev/null; test -d /run/sshd || exit 0
+	g.in(t, fmt.Sprintf(`mount -t tmpfs none /run && mkdir /run/sshd || exit
 		VSOCK listen any:22 --exec '%s -i -e -f %s' & 
 		test "$(ssh -F none -i DIR/user -o IdentitiesOnly=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/tmp/known -o ProxyUseFdpass=yes \
 			-o 'ProxyCommand=VSOCK ssh-proxy --fdpass --wait 20s vsock/1 %%p' root@vm 'wc -c' <DIR/data)" = %d`,

@@ -14,23 +14,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vsockets.dev/internal/testguest"
 	"vsockets.dev/vsock"
 	"vsockets.dev/vswitch"
 )
-
-// envSSHD names the sshd to be used, if it is not in PATH or /usr/sbin.
-const envSSHD = "VSOCKETS_SSHD"
-
-func findSSHD(t *testing.T) string {
-	t.Helper()
-	for _, path := range []string{os.Getenv(envSSHD), "/usr/sbin/sshd"} {
-		if i, err := os.Stat(path); err == nil && !i.IsDir() {
-			return path
-		}
-	}
-	t.Skipf("no sshd: Debian's package openssh-server has it, or %s names one", envSSHD)
-	return ""
-}
 
 // sshdConfig makes keys of a host and a user in a folder, and a configuration in which
 // the user may log in.
@@ -38,7 +25,7 @@ func sshdConfig(t *testing.T, dir, sshd string) (path string) {
 	t.Helper()
 	if os.Geteuid() == 0 { // it wants its folder, which a service would make
 		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-			t.Skip(err)
+			t.Fatal(err)
 		}
 	}
 	for _, name := range []string{"host", "user"} {
@@ -52,7 +39,7 @@ func sshdConfig(t *testing.T, dir, sshd string) (path string) {
 		t.Fatal(err)
 	}
 	if out, err := exec.CommandContext(t.Context(), sshd, "-t", "-f", path).CombinedOutput(); err != nil {
-		t.Skipf("sshd does not take its configuration: %v: %s", err, out)
+		t.Fatalf("sshd does not take its configuration: %v: %s", err, out)
 	}
 	return path
 }
@@ -60,11 +47,7 @@ func sshdConfig(t *testing.T, dir, sshd string) (path string) {
 // TestSSH has ssh run a command by way of a context of a switch, and by the Unix socket
 // of a virtual machine, which ssh takes over.
 func TestSSH(t *testing.T) {
-	sshd := findSSHD(t)
-	ssh, err := exec.LookPath("ssh")
-	if err != nil {
-		t.Skip(err)
-	}
+	sshd, ssh := testguest.RequireProgram(t, "", "sshd"), testguest.RequireProgram(t, "", "ssh")
 	dir := t.TempDir()
 	config := sshdConfig(t, dir, sshd)
 	sw, near, far := scriptBed(t)

@@ -6,16 +6,13 @@ import (
 	"vsockets.dev/internal/eventfd"
 	"vsockets.dev/internal/guestmem"
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 	"vsockets.dev/internal/virtqueue"
 )
 
 // txBatch is how many packets are taken from the guest before it gets their
-// buffers back and is signalled.
+// buffers back and is signalled, at most; spin.BatchBytes ends a batch too.
 const txBatch = 64
-
-// txBatchBytes ends a batch as well. A Recv that waits has room for so much, as a
-// rule: it goes on with that, and what is taken only then need not be copied twice.
-const txBatchBytes = 64 << 10
 
 // txLoop takes what the guest sends, until kick is interrupted. A guest that has sent
 // may send more at once, so that is looked for without a kick for a short time.
@@ -102,7 +99,7 @@ func (d *Device) sendLocked() (more bool) {
 	defer q.mem.Catch(guestmem.Arm(), &err)
 	q.ring.DisableNotify()
 	n, bytes := 0, 0
-	for ; n < txBatch && bytes < txBatchBytes && !d.heldBack && d.replies.room(); n++ {
+	for ; n < txBatch && bytes < spin.BatchBytes && !d.heldBack && d.replies.room(); n++ {
 		var ok bool
 		if ok, err = q.ring.Pop(&q.chain); !ok {
 			break

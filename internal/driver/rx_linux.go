@@ -10,12 +10,9 @@ import (
 	"vsockets.dev/internal/virtqueue"
 )
 
-// rxBatch is how many packets are taken before their buffers go back.
+// rxBatch is how many packets are taken before their buffers go back, at most;
+// spin.BatchBytes ends a batch too.
 const rxBatch = 32
-
-// rxBatchBytes ends a batch as well. A Recv that waits has room for so much, as a
-// rule: it goes on with that, and what is taken only then need not be copied twice.
-const rxBatchBytes = 64 << 10
 
 // rx is the receive queue. Its goroutine takes what arrives, or whoever polls it.
 type rx struct {
@@ -142,7 +139,7 @@ func (r *rx) ready() bool {
 func (r *rx) batch() (more bool, err error) {
 	r.ring.DisableNotify()
 	n, bytes := 0, 0
-	for ; n < rxBatch && bytes < rxBatchBytes; n++ {
+	for ; n < rxBatch && bytes < spin.BatchBytes; n++ {
 		head, written, ok, err := r.ring.Used()
 		if err != nil {
 			return false, err

@@ -79,7 +79,7 @@ func (b *Bell) Signal() error {
 }
 
 func quiet(err error) error {
-	if err == unix.EAGAIN || err == unix.EINTR {
+	if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
 		return nil
 	}
 	return err

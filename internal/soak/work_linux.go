@@ -159,10 +159,12 @@ func (s *soak) try(ctx context.Context, t task, a guestpeer.Try, from, to *node)
 	case err != nil && !ended(faultsFrom):
 		s.problem("%s from %s to %s (%v): %v", t.name, from.name, to.name, a.To, err)
 	case err != nil: // the node itself has ended
-		s.count(func(r *Report) { r.Expected["the caller ended"]++ })
+		s.count(func(r *Report) { r.Expected["the caller was ended or stopped"]++ })
 	case t.want(got):
 		s.count(func(r *Report) { r.done(t, from, to, a.Bytes, got.Error()) })
-	case explained(got, faultsFrom, faultsTo):
+	case explained(got, faultsFrom, nil): // of whatever kind
+		s.count(func(r *Report) { r.Expected["the caller was ended or stopped"]++ })
+	case explained(got, nil, faultsTo):
 		s.count(func(r *Report) { r.Expected[reason(got)]++ })
 	default:
 		s.problem("%s of %d bytes from %s to %s (%v): connected %v, %v, after %v; faults meanwhile: %v and %v",

@@ -20,6 +20,11 @@ type Ring interface {
 	Lease() *Lease
 }
 
+// BatchBytes is about how much one Poll takes up at most. A Recv that waits has room for
+// so much, as a rule: it goes on with that, and what is taken only then need not be
+// copied twice.
+const BatchBytes = 64 << 10
+
 // leaseTime is how long a ring stays held after someone has looked into it, who is
 // likely to come back: to hold and release it each time would have the other side
 // wake us each time. What comes and is not looked for waits as long, twice at most.

@@ -77,9 +77,8 @@ type conn struct {
 	received uint32   // payload bytes received so far, wrapping
 	fwd      uint32   // payload bytes that the application has taken, wrapping (fwd_cnt)
 	bufAlloc uint32   // our receive buffer, as negotiated
-	window   uint32   // what the peer may fill: as much, or more; see window.go
-	elastic  bool     // it may grow
-	widened  uint32   // fwd when it last did
+	grown    uint32   // what the peer may fill beyond that, see window.go
+	widened  uint32   // fwd when that was last decided
 	agreed   bool     // bufAlloc is not what the peer proposed, see packet.Renegotiated
 
 	peerAlloc uint32 // the peer's receive buffer
@@ -102,7 +101,6 @@ func newConn(st *Stack, f flow, typ packet.Type, opt options) *conn {
 	}
 	c.readDeadline.mu, c.readDeadline.sig = &c.mu, c.readSig
 	c.writeDeadline.mu, c.writeDeadline.sig = &c.mu, c.writeSig
-	c.initWindow()
 	return c
 }
 

@@ -50,18 +50,18 @@ func (c *conn) waitConnected(ctx context.Context) error {
 	}
 }
 
-// connected tells whether there is an outcome, and which.
+// connected tells whether there is an outcome of connecting, and which.
 func (c *conn) connected() (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.state == connecting:
 		return false, nil
-	case c.state == closed && c.err != nil:
+	case !c.up:
 		c.pendErr = nil
 		return true, c.err
 	}
-	return true, nil
+	return true, nil // whatever came of it since then
 }
 
 // failureTold says that the connection never was made, and that PendingError has
@@ -79,7 +79,6 @@ func (c *conn) agree(proposed uint32) {
 		c.bufAlloc = min(proposed, maxBuffer)
 	}
 	c.agreed = c.bufAlloc != proposed
-	c.initWindow()
 }
 
 // receiveResponse needs mu. The acceptor took the size of the buffers that was
@@ -92,7 +91,6 @@ func (c *conn) receiveResponse(h *packet.Header) {
 			return
 		}
 		c.bufAlloc = min(h.BufAlloc, maxBuffer)
-		c.initWindow()
 	}
 	c.state, c.up = established, true
 	c.timer.Stop()

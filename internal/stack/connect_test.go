@@ -55,6 +55,34 @@ func TestConnect(t *testing.T) {
 	}
 }
 
+// TestResetAtOnce has a peer accept and reset before Connect has seen either: it has
+// succeeded, as it would have been found a moment earlier, and what comes after fails.
+func TestResetAtOnce(t *testing.T) {
+	w := newWire()
+	st := New(Config{CID: 2, Out: w})
+	defer st.Close()
+	sock, _ := st.Socket(vsock.Stream)
+	defer sock.Close()
+	s := sock.(*Socket)
+	s.mu.Lock()
+	c, err := s.open(vsock.Addr{CID: 3, Port: 80})
+	s.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.connect()
+	req := w.next(t, packet.OpRequest)
+	p := peer{st, req.Reply(0)}
+	p.send(packet.OpResponse, nil)
+	p.send(packet.OpReset, nil)
+	if err := c.waitConnected(t.Context()); err != nil {
+		t.Errorf("Connect: %v", err)
+	}
+	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("Read: %v", err)
+	}
+}
+
 // TestResponseToNothing has a peer that guesses a flow answer before it was asked.
 func TestResponseToNothing(t *testing.T) {
 	w := newWire()

@@ -98,6 +98,6 @@ func (c *conn) header(op packet.Op) {
 		SrcCID: uint64(c.flow.local.CID), SrcPort: c.flow.local.Port,
 		DstCID: uint64(c.flow.remote.CID), DstPort: c.flow.remote.Port,
 		Type: c.typ, Op: op,
-		BufAlloc: c.window, FwdCnt: c.fwd,
+		BufAlloc: c.window(), FwdCnt: c.fwd,
 	}}
 }

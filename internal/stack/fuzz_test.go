@@ -193,8 +193,8 @@ func (b *fuzzBed) arrives(p *packet.Packet) {
 	if v.over {
 		b.t.Fatalf("%v is sent after the end", &p.Header)
 	}
-	if ahead := c.received - p.FwdCnt; ahead > c.window || p.BufAlloc != c.window {
-		b.t.Fatalf("%v is sent: %d bytes wait, of %d", &p.Header, ahead, c.window)
+	if ahead := c.received - p.FwdCnt; ahead > c.window() || p.BufAlloc != c.window() {
+		b.t.Fatalf("%v is sent: %d bytes wait, of %d", &p.Header, ahead, c.window())
 	}
 	switch p.Op {
 	case packet.OpReset:
@@ -275,11 +275,11 @@ func (b *fuzzBed) deliver(h packet.Header) {
 // check holds every step's outcome against the limits, and what was told.
 func (b *fuzzBed) check() {
 	for _, c := range b.st.conns {
-		if n := c.rx.len(); n > int(c.window) || c.received-c.fwd > c.window || c.messages.len() > n+maxEmpty {
-			b.t.Fatalf("%d bytes in %d messages are kept, of %d", n, c.messages.len(), c.window)
+		if n := c.rx.len(); n > int(c.window()) || c.received-c.fwd > c.window() || c.messages.len() > n+maxEmpty {
+			b.t.Fatalf("%d bytes in %d messages are kept, of %d", n, c.messages.len(), c.window())
 		}
-		if c.window != c.bufAlloc && (uint64(c.window) > c.opt.max || c.opt.chosen) {
-			b.t.Fatalf("the window is %d, of a buffer of %d, at most %d", c.window, c.bufAlloc, c.opt.max)
+		if c.grown > 0 && (uint64(c.window()) > c.opt.max || c.opt.chosen) {
+			b.t.Fatalf("the window is %d, of a buffer of %d, at most %d", c.window(), c.bufAlloc, c.opt.max)
 		}
 		if c.state == connecting && !c.requested() {
 			b.t.Fatal("it is connecting, and does not ask")
@@ -293,8 +293,15 @@ func (b *fuzzBed) check() {
 			b.t.Fatalf("%d connections in a backlog of %d, %d reserved", len(l.queue), fuzzBacklog, l.reserved)
 		}
 	}
+	grown := 0
 	for _, s := range b.sockets {
+		if s.c != nil && !s.c.gone {
+			grown += int(s.c.grown)
+		}
 		b.checkReady(s)
+	}
+	if n := b.st.grown.Load(); n != int64(grown) || n > growBudget {
+		b.t.Fatalf("windows have grown by %d bytes, %d are counted", grown, n)
 	}
 }
 
@@ -326,6 +333,9 @@ func (b *fuzzBed) end() {
 			b.t.Fatalf("Close: %v", err)
 		}
 	}
+	if n := b.st.grown.Load(); n != 0 {
+		b.t.Fatalf("%d bytes of windows are never given back", n)
+	}
 	if n := len(b.st.ports.used) + len(b.st.datagrams.used); n != 0 {
 		b.t.Fatalf("%d ports are left", n)
 	}
@@ -355,11 +365,19 @@ func (b *fuzzBed) recv(s *fuzzSocket, n int, flags vsock.Flags) {
 	if s.Type() == vsock.Datagram {
 		return
 	}
-	if have := min(got, n); err == nil && !isBytesAt(p[:have], s.read) {
-		b.t.Fatalf("other bytes than were sent, from %d on", s.read)
+	if err != nil {
+		return
 	}
-	if err == nil && flags&vsock.MsgPeek == 0 {
+	b.sees(s, p[:min(got, n)])
+	if flags&vsock.MsgPeek == 0 {
 		s.read += uint32(got)
+	}
+}
+
+// sees holds what Recv gave against what comes next.
+func (b *fuzzBed) sees(s *fuzzSocket, p []byte) {
+	if !isBytesAt(p, s.read) {
+		b.t.Fatalf("other bytes than were sent, from %d on", s.read)
 	}
 }
 
@@ -374,9 +392,8 @@ func (b *fuzzBed) park(s *fuzzSocket, n int) {
 	case wait:
 		s.c.readSig.sent() // of an earlier time
 		s.parked = p
-	case err == nil && !isBytesAt(p[:got], s.read):
-		b.t.Fatalf("other bytes than were sent, from %d on", s.read)
 	case err == nil:
+		b.sees(s, p[:got])
 		s.read += uint32(got)
 	}
 }
@@ -390,9 +407,7 @@ func (b *fuzzBed) unpark(s *fuzzSocket) {
 	if n > 0 && !s.c.readSig.sent() {
 		b.t.Fatal("a Recv that got bytes is not woken")
 	}
-	if !isBytesAt(s.parked[:n], s.read) {
-		b.t.Fatalf("other bytes than were sent, from %d on", s.read)
-	}
+	b.sees(s, s.parked[:n])
 	s.read += uint32(n)
 	s.parked = nil
 	s.c.flush()

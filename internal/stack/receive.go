@@ -98,7 +98,7 @@ func (c *conn) receiveData(p *packet.Packet) {
 		c.breach(BreachOrder)
 		c.dieWithReset(syscall.ECONNRESET) // it said that it would not send
 		return
-	case uint64(c.received-c.fwd)+uint64(p.Len) > uint64(c.window):
+	case uint64(c.received-c.fwd)+uint64(p.Len) > uint64(c.window()):
 		c.breach(BreachCredit)
 		c.dieWithReset(syscall.ECONNRESET) // more than its credit
 		return
@@ -117,7 +117,7 @@ func (c *conn) receiveData(p *packet.Packet) {
 		segs, skip = c.fillParked(segs)
 	}
 	for _, s := range segs {
-		c.rx.write(s[skip:], int(c.window))
+		c.rx.write(s[skip:], int(c.window()))
 		skip = 0
 	}
 	if c.typ == packet.TypeSeqpacket {
@@ -162,7 +162,7 @@ func (c *conn) fillParked(segs [][]byte) ([][]byte, int) {
 func (c *conn) dueCreditUpdate() {
 	untold := c.fwd - c.told.Load()
 	all := c.typ == packet.TypeSeqpacket && c.rx.len() == 0
-	if c.state == established && untold > 0 && (untold >= min(c.window, c.peerAlloc)/2 || all) {
+	if c.state == established && untold > 0 && (untold >= min(c.window(), c.peerAlloc)/2 || all) {
 		c.pending.Or(sendCreditUpdate)
 	}
 }

@@ -218,7 +218,7 @@ func (s *Socket) reconnect(c *conn) error {
 	switch {
 	case !done:
 		return syscall.EALREADY
-	case err != nil && !c.wasEstablished():
+	case err != nil:
 		s.conn.CompareAndSwap(c, nil)
 		return err
 	}
@@ -369,7 +369,7 @@ func (s *Socket) RemoteAddr() (vsock.Addr, error) {
 	if c == nil {
 		return vsock.Addr{}, syscall.ENOTCONN
 	}
-	if done, err := c.connected(); !done || err != nil && !c.wasEstablished() {
+	if done, err := c.connected(); !done || err != nil {
 		return vsock.Addr{}, syscall.ENOTCONN
 	}
 	return c.flow.remote, nil

@@ -62,14 +62,6 @@ func (c *conn) ready() vsock.Events {
 	return e
 }
 
-// wasEstablished tells a connection that was up, and has failed, from one that
-// never was.
-func (c *conn) wasEstablished() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.up
-}
-
 // Watch implements vsock.Socket.
 func (s *Socket) Watch(_ vsock.Events, notify func()) (stop func()) {
 	s.mu.Lock()

@@ -85,10 +85,15 @@ func (p peer) write(s string) {
 	p.send(packet.OpRW, func(k *packet.Packet) { k.Payload = [][]byte{[]byte(s)} })
 }
 
-// listen listens on port 1024.
+// listen listens on port 1024, for streams.
 func listen(t *testing.T, st *Stack, backlog int) vsock.Socket {
 	t.Helper()
-	s, err := st.Socket(vsock.Stream)
+	return listenAs(t, st, vsock.Stream, backlog)
+}
+
+func listenAs(t *testing.T, st *Stack, typ vsock.Type, backlog int) vsock.Socket {
+	t.Helper()
+	s, err := st.Socket(typ)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,21 +106,29 @@ func listen(t *testing.T, st *Stack, backlog int) vsock.Socket {
 	return s
 }
 
-// accepted gives a connection that the peer 3:port opened to 2:1024.
+// accepted gives a connection that the peer 3:5000 opened to 2:1024.
 func accepted(t *testing.T) (vsock.Socket, peer, *wire) {
 	t.Helper()
 	w := newWire()
 	st := New(Config{CID: 2, Out: w})
 	t.Cleanup(func() { _ = st.Close() })
-	l := listen(t, st, 1)
-	p := peer{st, packet.Header{SrcCID: 3, SrcPort: 5000, DstCID: 2, DstPort: 1024, Type: packet.TypeStream, BufAlloc: 1 << 16}}
+	s, p := opened(t, w, listen(t, st, 1), 5000, 1<<16)
+	return s, p, w
+}
+
+// opened gives a connection that the peer 3:port opened to a listener, and proposed a
+// size for.
+func opened(t *testing.T, w *wire, l vsock.Socket, port, bufAlloc uint32) (vsock.Socket, peer) {
+	t.Helper()
+	own := l.(*Socket)
+	p := peer{own.st, packet.Header{SrcCID: 3, SrcPort: port, DstCID: 2, DstPort: 1024, Type: own.wire(), BufAlloc: bufAlloc}}
 	p.send(packet.OpRequest, nil)
 	w.next(t, packet.OpResponse)
 	s, _, err := l.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, p, w
+	return s, p
 }
 
 func TestRefusals(t *testing.T) {
@@ -355,7 +368,7 @@ func TestCreditOfCautiousPeer(t *testing.T) {
 	defer s.Close()
 	c := s.(*Socket).conn.Load()
 	c.mu.Lock()
-	c.window = 8 << 20
+	c.bufAlloc = 8 << 20
 	c.mu.Unlock()
 	buf := make([]byte, 1<<16) // all of the peer's
 	p.write(string(buf))

@@ -12,35 +12,37 @@ import "vsockets.dev/internal/packet"
 // what peers can fill in addition to what was negotiated.
 const growBudget = 8 << 20
 
-// initWindow needs mu, or a connection that nobody knows yet: what was negotiated is
-// known.
-func (c *conn) initWindow() {
-	c.window = c.bufAlloc
-	c.elastic = c.typ == packet.TypeStream && !c.opt.chosen && uint64(c.bufAlloc) == c.opt.size
-}
+// window needs mu.
+func (c *conn) window() uint32 { return c.bufAlloc + c.grown }
 
 // widen needs mu. It is called when the application has taken data. One that has left
 // nothing of two windows keeps up, and what it waits for is the peer.
 func (c *conn) widen() {
-	if !c.elastic || c.rx.len() > 0 || c.fwd-c.widened < 2*c.window {
+	w := c.window()
+	if c.rx.len() > 0 || c.fwd-c.widened < 2*w || !c.elastic() {
 		return
 	}
 	c.widened = c.fwd
-	more := min(c.window, uint32(min(c.opt.max, maxBuffer))-c.window)
-	if more == 0 || c.state != established || c.st.grown.Add(int64(more)) > growBudget {
-		c.elastic = false
-		if more > 0 {
-			c.st.grown.Add(-int64(more))
-		}
-		return
+	if more := min(w, uint32(min(c.opt.max, maxBuffer))-w); c.st.grow(more) {
+		c.grown += more
 	}
-	c.window += more
+}
+
+// elastic needs mu. It says whether the window may grow.
+func (c *conn) elastic() bool {
+	return c.state == established && c.typ == packet.TypeStream && !c.opt.chosen && uint64(c.bufAlloc) == c.opt.size
+}
+
+// grow takes of the budget, and says whether there is as much.
+func (st *Stack) grow(n uint32) bool {
+	if st.grown.Add(int64(n)) <= growBudget {
+		return true
+	}
+	st.grown.Add(-int64(n))
+	return false
 }
 
 // narrow needs mu. It gives back what the window grew by, when the application is done
 // with the connection: nothing is kept any more. The window stays, since the peer may
 // have used it.
-func (c *conn) narrow() {
-	c.elastic = false
-	c.st.grown.Add(int64(c.bufAlloc) - int64(c.window))
-}
+func (c *conn) narrow() { c.st.grown.Add(-int64(c.grown)) }

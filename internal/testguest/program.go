@@ -1,6 +1,7 @@
 package testguest
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,15 +14,23 @@ const (
 	EnvSocat      = "VSOCKETS_SOCAT"      // socat
 )
 
+// EnvRequirePrograms says, if it is set, that all programs of others are in PATH or
+// where sbin is. `make test` sets it where it has found or installed them.
+const EnvRequirePrograms = "VSOCKETS_REQUIRE_PROGRAMS"
+
+// sbin has sshd, and is in the PATH of root only.
+const sbin = "/usr/sbin/"
+
 // RequireProgram gives the path of a program of others: the one that the environment
-// variable names, and if it is not set, the one of that name in PATH. Where there is
-// none, it skips the test, or fails it if the variable is set.
+// variable names, and if it is not set, or env is "", the one of that name in PATH.
+// Where there is none, it skips the test, or fails it if the variable is set, which
+// without one is EnvRequirePrograms.
 func RequireProgram(t TB, env, name string) string {
 	t.Helper()
 	path, err := findProgram(env, name)
 	switch {
 	case err == nil:
-	case os.Getenv(env) != "":
+	case os.Getenv(env) != "", env == "" && os.Getenv(EnvRequirePrograms) != "":
 		t.Fatalf("%v", err)
 	default:
 		t.Skipf("%v", err)
@@ -37,8 +46,14 @@ func findProgram(env, name string) (string, error) {
 		return path, nil
 	}
 	path, err := exec.LookPath(name)
-	if err != nil {
-		return "", fmt.Errorf("no %s, neither named by %s nor in PATH: `make test` gets it: %w", name, env, err)
+	if errors.Is(err, exec.ErrNotFound) {
+		path, err = exec.LookPath(sbin + name)
 	}
-	return path, nil
+	switch {
+	case err == nil:
+		return path, nil
+	case env == "":
+		return "", fmt.Errorf("no %s in PATH: `make test` gets it: %w", name, err)
+	}
+	return "", fmt.Errorf("no %s, neither named by %s nor in PATH: `make test` gets it: %w", name, env, err)
 }

@@ -20,18 +20,25 @@ func TestRequireProgram(t *testing.T) {
 	path := filepath.Join(dir, name)
 	tests := []struct {
 		name            string
+		env             string
 		named, there    bool
+		required        string // EnvRequirePrograms
 		skipped, failed bool
 	}{
-		{"not there", false, false, true, false},
-		{"in PATH", false, true, false, false},
-		{"named and not there", true, false, false, true},
-		{"named", true, true, false, false},
+		{"not there", env, false, false, "", true, false},
+		{"in PATH", env, false, true, "", false, false},
+		{"named and not there", env, true, false, "", false, true},
+		{"named", env, true, true, "", false, false},
+		{"has a name of its own", env, false, false, "1", true, false},
+		{"no name, not there", "", false, false, "", true, false},
+		{"no name, required and not there", "", false, false, "1", false, true},
+		{"no name, required", "", false, true, "1", false, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv("PATH", dir)
 			t.Setenv(env, "")
+			t.Setenv(EnvRequirePrograms, tt.required)
 			if tt.named {
 				t.Setenv(env, path)
 			}
@@ -42,7 +49,7 @@ func TestRequireProgram(t *testing.T) {
 				defer os.Remove(path)
 			}
 			var o outcome
-			got := RequireProgram(&o, env, name)
+			got := RequireProgram(&o, tt.env, name)
 			if (o.skipped != "") != tt.skipped || (o.failed != "") != tt.failed {
 				t.Errorf("%+v", o)
 			}
