@@ -29,7 +29,7 @@ func (b *benchServe) Run(ctx context.Context, out io.Writer) error {
 	}
 	_, _ = fmt.Fprintf(out, "serving measurements on %s\n", l.Addr())
 	s := bench.Server{MaxConns: b.MaxConns, Log: func(err error) { _, _ = fmt.Fprintln(os.Stderr, "vsock:", err) }}
-	return s.Serve(ctx, l)
+	return s.Serve(ctx, patientListener(l, os.Stderr))
 }
 
 // benchRun is the measuring end.
