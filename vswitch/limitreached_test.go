@@ -1,0 +1,95 @@
+package vswitch
+
+import (
+	"strings"
+	"testing"
+
+	"vsockets.dev/internal/packet"
+	"vsockets.dev/vsock"
+)
+
+// TestMaxContexts joins as many contexts as there may be, and then in vain one more, until
+// one leaves.
+func TestMaxContexts(t *testing.T) {
+	sw := New(Config{})
+	defer sw.Close()
+	const first = 10
+	var last *Context
+	for i := range uint32(MaxContexts - 1) { // the host is one
+		c, err := sw.AddContext(ContextConfig{CID: first + i})
+		if err != nil {
+			t.Fatalf("context %d: %v", i, err)
+		}
+		last = c
+	}
+	if n := len(sw.Contexts()); n != MaxContexts {
+		t.Errorf("%d are joined, want %d", n, MaxContexts)
+	}
+	if _, err := sw.AddContext(ContextConfig{CID: first + MaxContexts}); err == nil || !strings.Contains(err.Error(), "which is the limit") {
+		t.Errorf("one more: %v", err)
+	}
+	if _, err := sw.AddAttach(AttachConfig{Socket: t.TempDir() + "/s"}); err != nil {
+		t.Errorf("an attach socket, which is no context: %v", err)
+	}
+	if err := last.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sw.AddContext(ContextConfig{CID: first + MaxContexts}); err != nil {
+		t.Errorf("when one has left: %v", err)
+	}
+}
+
+// TestDefaultLimits has a guest without limits of its own open connections: as many as the
+// defaults allow get through.
+func TestDefaultLimits(t *testing.T) {
+	sw := New(Config{})
+	defer sw.Close()
+	a, b := joinFake(t, sw, 3, Limits{}), joinFake(t, sw, 4, Limits{})
+	port := uint32(0)
+	request := func(refused bool) {
+		t.Helper()
+		port++
+		a.send(t, b, packet.OpRequest, port, 80, "")
+		if got := ops(a.take()); (got == "RST") != refused || (len(b.take()) == 0) != refused {
+			t.Fatalf("request %d is answered with %q", port, got)
+		}
+	}
+	for range DefaultHalfOpen {
+		request(false)
+	}
+	request(true)
+	for answered := uint32(1); answered <= DefaultHalfOpen; answered++ {
+		b.send(t, a, packet.OpResponse, 80, answered, "")
+	}
+	a.take()
+	for range DefaultConnections - DefaultHalfOpen {
+		request(false)
+		b.send(t, a, packet.OpResponse, 80, port, "")
+		a.take()
+	}
+	request(true)
+	if i := a.port.info(); i.Connections != DefaultConnections || i.HalfOpen != 0 || i.Counters.Limited != 2 {
+		t.Errorf("info: %+v", i)
+	}
+}
+
+// TestCaptureCount has more small packets pass than a capture keeps.
+func TestCaptureCount(t *testing.T) {
+	sw := New(Config{})
+	defer sw.Close()
+	a, b := joinFake(t, sw, 3, Limits{}), joinFake(t, sw, 4, Limits{})
+	tap, err := sw.Capture(CaptureConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	const more = 100
+	for range MaxCaptured + more {
+		a.send(t, b, packet.OpRW, vsock.PortAny, 80, "x")
+		b.take()
+	}
+	all, _ := tap.Next(nil)
+	if len(all) != MaxCaptured || tap.Dropped() != more {
+		t.Errorf("%d are kept, and %d dropped", len(all), tap.Dropped())
+	}
+}
