@@ -80,10 +80,18 @@ func (d *duration) UnmarshalText(text []byte) (err error) {
 
 // loadForwards reads a file.
 func loadForwards(path string) ([]forwardTable, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseForwards(path, string(text))
+}
+
+func parseForwards(path, text string) ([]forwardTable, error) {
 	var file struct {
 		Forward []forwardTable `toml:"forward"`
 	}
-	meta, err := toml.DecodeFile(path, &file)
+	meta, err := toml.Decode(text, &file)
 	var parse toml.ParseError
 	switch {
 	case errors.As(err, &parse):
