@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -257,12 +259,16 @@ func TestStoppedUnderLoad(t *testing.T) {
 			if err := victim.Signal(syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
+			eventually(t, "it has stopped", func() bool { return isStopped(t, victim.Pid) })
 			b.client.progress(10)
 			// One that calls them in vain is refused in time, and the switch answers.
 			if tc.victim == "server" {
 				b.call("caller", "4", server.cid).fails(2*vsock.DefaultConnectTimeout, "dial: ETIMEDOUT")
 			}
 			b.contexts()
+			if !isStopped(t, victim.Pid) {
+				t.Error("it did not stay stopped")
+			}
 			if err := victim.Signal(syscall.SIGCONT); err != nil {
 				t.Fatal(err)
 			}
@@ -281,4 +287,14 @@ func TestStoppedUnderLoad(t *testing.T) {
 			b.unmoved()
 		})
 	}
+}
+
+// isStopped asks the kernel whether a process is stopped by a signal: proc_pid_stat(5).
+func isStopped(t *testing.T, pid int) bool {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.HasPrefix(string(text[bytes.LastIndexByte(text, ')')+1:]), " T ")
 }
