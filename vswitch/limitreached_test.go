@@ -1,6 +1,7 @@
 package vswitch
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -8,34 +9,37 @@ import (
 	"vsockets.dev/vsock"
 )
 
-// TestMaxContexts joins as many contexts as there may be, and then in vain one more, until
-// one leaves.
+// TestMaxContexts has one place left for a context: one joins, and then in vain another,
+// until the first leaves.
 func TestMaxContexts(t *testing.T) {
 	sw := New(Config{})
 	defer sw.Close()
+	before := *sw.routes.Load()
+	full, other := maps.Clone(before), joinFake(t, sw, 3, Limits{}).port
 	const first = 10
-	var last *Context
-	for i := range uint32(MaxContexts - 1) { // the host is one
-		c, err := sw.AddContext(ContextConfig{CID: first + i})
-		if err != nil {
-			t.Fatalf("context %d: %v", i, err)
-		}
-		last = c
+	for cid := uint32(first); len(full) < MaxContexts-1; cid++ {
+		full[cid] = other
 	}
-	if n := len(sw.Contexts()); n != MaxContexts {
-		t.Errorf("%d are joined, want %d", n, MaxContexts)
+	sw.routes.Store(&full)
+	defer sw.routes.Store(&before)
+	join := func(cid uint32) (*Context, error) { return sw.AddContext(ContextConfig{CID: cid}) }
+
+	last, err := join(first + MaxContexts)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if _, err := sw.AddContext(ContextConfig{CID: first + MaxContexts}); err == nil || !strings.Contains(err.Error(), "which is the limit") {
+	if _, err := join(first + MaxContexts + 1); err == nil || !strings.Contains(err.Error(), "4096 contexts are joined, which is the limit") {
 		t.Errorf("one more: %v", err)
-	}
-	if _, err := sw.AddAttach(AttachConfig{Socket: t.TempDir() + "/s"}); err != nil {
-		t.Errorf("an attach socket, which is no context: %v", err)
 	}
 	if err := last.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := sw.AddContext(ContextConfig{CID: first + MaxContexts}); err != nil {
-		t.Errorf("when one has left: %v", err)
+	again, err := join(first + MaxContexts + 1)
+	if err != nil {
+		t.Fatalf("when one has left: %v", err)
+	}
+	if err := again.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
