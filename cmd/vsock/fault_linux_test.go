@@ -108,6 +108,10 @@ func (b *faultBed) joined(n int) {
 // resets are the ways in which a client may fail whose peer went away.
 var resets = []string{"read: ECONNRESET", "write: ECONNRESET", "write: EPIPE", "dial: ECONNRESET", "dial: ECONNREFUSED"}
 
+// goneDials are those, besides, of a process whose own connection to the switch has ended:
+// while it dials, and after that.
+var goneDials = []string{"dial: ENETUNREACH", "dial: ENETDOWN"}
+
 // logged counts the lines of the switch's log that have some text.
 func (p *switchProcess) logged(text string) int { return strings.Count(p.stderr.String(), text) }
 
@@ -183,7 +187,7 @@ func TestSwitchKilledUnderLoad(t *testing.T) {
 			t.Fatal("it ended in order")
 		}
 		for _, c := range clients {
-			c.fails(goneWithin, append(resets, "dial: ENETUNREACH")...)
+			c.fails(goneWithin, append(resets, goneDials...)...)
 		}
 		server.fails(goneWithin, "accept: closed")
 	}
@@ -200,7 +204,7 @@ func TestGuestRemovedUnderLoad(t *testing.T) {
 		guest.progress(1)
 		soon(r)
 		b.tool("guest", "rm", "3")
-		guest.fails(goneWithin, append(resets, "dial: ENETUNREACH")...)
+		guest.fails(goneWithin, append(resets, goneDials...)...)
 		b.tool("guest", "add", "cid=3,groups=a,socket="+b.path("3"))
 	}
 	back := b.call("guest", "3", server.cid)
