@@ -162,6 +162,10 @@ func (s *sharedStack) get(k forward.Kind) (vsock.Stack, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.opened != nil && hasEnded(s.opened) {
+		_ = s.opened.Close()
+		s.opened = nil // the switch may be back
+	}
 	if s.opened == nil {
 		opened, err := s.flag.open()
 		if err != nil {

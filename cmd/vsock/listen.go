@@ -65,7 +65,7 @@ func (c *listenCommand) Run(ctx context.Context, out io.Writer) error {
 	}
 	defer func() { _ = s.Close() }()
 	if c.socket() == vsock.Datagram {
-		return c.datagrams(ctx, s, out)
+		return c.gone(s, c.datagrams(ctx, s, out))
 	}
 	l, err := (&vsock.ListenConfig{Stack: s, Type: c.socket()}).Listen(ctx, c.Addr)
 	if err != nil {
@@ -74,7 +74,7 @@ func (c *listenCommand) Run(ctx context.Context, out io.Writer) error {
 	c.tell(l.Addr())
 	waiting := patientListener(l, c.stderr)
 	defer context.AfterFunc(ctx, func() { _ = waiting.Close() })()
-	return c.serve(ctx, waiting, out)
+	return c.gone(s, c.serve(ctx, waiting, out))
 }
 
 func (c *listenCommand) check() error {
