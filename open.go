@@ -4,6 +4,7 @@ package vsockets
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -19,6 +20,9 @@ type Stack interface {
 	vsock.Stack
 	io.Closer
 }
+
+// ErrURI is what Open's error matches for a text that names no stack.
+var ErrURI = errors.New("no stack")
 
 // openTimeout is how long Open waits for a switch. One that serves its socket
 // answers at once.
@@ -46,7 +50,7 @@ func Open(uri string) (Stack, error) {
 	case scheme == "hybrid" && path != "":
 		return hybrid.NewStack(path, hybrid.StackConfig{}), nil
 	}
-	return nil, fmt.Errorf("vsockets: %q is no stack: want kernel:, switch:PATH or hybrid:PATH", uri)
+	return nil, fmt.Errorf("vsockets: %q is %w: want kernel:, switch:PATH or hybrid:PATH", uri, ErrURI)
 }
 
 // kernel is the system's stack, which needs no closing.

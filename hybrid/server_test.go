@@ -396,3 +396,13 @@ func FuzzServer(f *testing.F) {
 		})
 	})
 }
+
+// TestDefaults are those that the documentation tells.
+func TestDefaults(t *testing.T) {
+	var c ServerConfig
+	c.fill()
+	if c.HandshakeTimeout != DefaultHandshakeTimeout || c.DialTimeout != DefaultDialTimeout ||
+		c.MaxHandshakes != DefaultMaxHandshakes || c.MaxConns != DefaultMaxConns {
+		t.Errorf("%+v", c)
+	}
+}

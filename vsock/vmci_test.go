@@ -101,3 +101,19 @@ func TestConnectTimeout(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// FuzzVMCISockaddr has the system give any address: it is one of the family, and as it was.
+func FuzzVMCISockaddr(f *testing.F) {
+	f.Add(uint16(28), vmciSockaddr(28, Addr{CID: 3, Port: 1024}))
+	f.Add(uint16(28), vmciSockaddr(40, Addr{CID: CIDAny, Port: PortAny}))
+	f.Add(uint16(28), []byte{28, 0, 0, 0})
+	f.Fuzz(func(t *testing.T, family uint16, b []byte) {
+		a, err := parseVMCISockaddr(family, b)
+		if err != nil {
+			return
+		}
+		if again := vmciSockaddr(family, a); !bytes.Equal(again[4:12], b[4:12]) || !bytes.Equal(again[:2], b[:2]) {
+			t.Errorf("%x is %v", b, a)
+		}
+	})
+}

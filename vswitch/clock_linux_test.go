@@ -212,6 +212,10 @@ func waitAcross(s vsock.Stack, jump time.Duration) error {
 		now = unix.NsecToTimespec(now.Nano() + int64(jump))
 		err = unix.ClockSettime(unix.CLOCK_REALTIME, &now)
 	}
+	// It has jumped, by the time of day.
+	if late := time.Until(time.Unix(now.Unix())); err == nil && late.Abs() > clockLate {
+		err = fmt.Errorf("the clock is %v off where it was set to", late)
+	}
 	for range waits {
 		err = errors.Join(err, <-ended)
 	}

@@ -19,6 +19,7 @@ type Guest struct {
 	config GuestConfig
 	socket net.Listener
 	hybrid *hybrid.Server // nil: none in front of it
+	served chan struct{}  // closed when hybrid serves no more
 
 	closed atomic.Bool
 	stop   context.CancelFunc

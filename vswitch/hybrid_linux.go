@@ -28,7 +28,11 @@ func (g *Guest) openHybrid() error {
 			return vsock.Dial(ctx, g.port.sw.host, vsock.Addr{CID: g.CID(), Port: port})
 		},
 	})
-	go func() { _ = g.hybrid.Serve(l) }() // until Close
+	g.served = make(chan struct{})
+	go func() {
+		defer close(g.served)
+		_ = g.hybrid.Serve(l) // until Close
+	}()
 	return nil
 }
 
@@ -36,7 +40,9 @@ func (g *Guest) closeHybrid() error {
 	if g.hybrid == nil {
 		return nil
 	}
-	return g.hybrid.Close()
+	err := g.hybrid.Close()
+	<-g.served // its socket has gone too, even if Serve began after that
+	return err
 }
 
 // offered is asked about a connection of the guest to a port of the host where nobody

@@ -24,6 +24,19 @@ type benchCommand struct {
 	End     benchEnd     `cmd:"" hidden:""`
 }
 
+// Help is what --help shows beside the flags.
+func (*benchCommand) Help() string {
+	return `Examples:
+
+  vsock bench serve any:5000
+
+  vsock bench run 3:5000 --streams 4 --json
+
+  vsock bench compare --only unix --only attach-host
+
+` + exitHelp
+}
+
 // benchEnd is a child of benchCompare.
 type benchEnd struct{}
 
@@ -36,8 +49,8 @@ var openStack = func(uri string) (vsock.Stack, error) { return vsockets.Open(uri
 // benchAddr is where a server is: an address of vsock, or another one to compare
 // with.
 type benchAddr struct {
-	Addr  string `arg:"" help:"CID:port, or unix:PATH, or tcp:HOST:PORT."`
-	Stack string `default:"kernel:" help:"The stack of a CID and port." placeholder:"URI"`
+	stackFlag
+	Addr string `arg:"" help:"CID:port, or unix:PATH, or tcp:HOST:PORT."`
 }
 
 // plain says whether it is one of the operating system's other networks.
@@ -49,10 +62,10 @@ func (a *benchAddr) plain() (network, addr string, ok bool) {
 func (a *benchAddr) vsock() (vsock.Stack, vsock.Addr, error) {
 	to, err := vsock.ParseAddr(a.Addr)
 	if err != nil {
-		return nil, to, err
+		return nil, to, withStatus(exitUsage, err)
 	}
 	s, err := openStack(a.Stack)
-	return s, to, err
+	return s, to, dialStatus(err)
 }
 
 func (a *benchAddr) listen(ctx context.Context) (net.Listener, error) {
@@ -72,7 +85,7 @@ func (a *benchAddr) listen(ctx context.Context) (net.Listener, error) {
 	}
 	l, err := vsock.Listen(ctx, s, at)
 	if err != nil {
-		return nil, err
+		return nil, remedyListen(err)
 	}
 	return l, nil
 }

@@ -22,6 +22,17 @@ type benchCompare struct {
 	JSON   bool          `help:"Print everything, as JSON."`
 }
 
+// Help is what --help shows beside the flags.
+func (*benchCompare) Help() string {
+	return `Examples:
+
+  vsock bench compare --only unix --only attach-host --metric up
+
+  vsock bench compare --rounds 10 --json >report.json
+
+` + exitHelp
+}
+
 // Run compares.
 func (b *benchCompare) Run(ctx context.Context, out io.Writer) error {
 	self, err := os.Executable()
@@ -65,7 +76,7 @@ func (b *benchCompare) Run(ctx context.Context, out io.Writer) error {
 type liveLine struct{ f *os.File }
 
 func newLiveLine(f *os.File) liveLine {
-	if !isTerminal(f) {
+	if !onTerminal(f) {
 		return liveLine{}
 	}
 	return liveLine{f}

@@ -22,6 +22,17 @@ type benchGuest struct {
 	JSON     bool          `help:"Print everything, as JSON."`
 }
 
+// Help is what --help shows beside the flags.
+func (*benchGuest) Help() string {
+	return `Examples:
+
+  vsock bench guest --machine uml
+
+  vsock bench guest --device ./vhost-device-vsock --json >guest.json
+
+` + exitHelp
+}
+
 // Run measures.
 func (b *benchGuest) Run(ctx context.Context, out io.Writer) error {
 	self, err := os.Executable()

@@ -18,6 +18,17 @@ type benchRelay struct {
 	JSON   bool          `help:"Print everything, as JSON."`
 }
 
+// Help is what --help shows beside the flags.
+func (*benchRelay) Help() string {
+	return `Examples:
+
+  vsock bench relay
+
+  vsock bench relay --rounds 18 --json >relay.json
+
+` + exitHelp
+}
+
 // Run measures.
 func (b *benchRelay) Run(ctx context.Context, out io.Writer) error {
 	self, err := os.Executable()

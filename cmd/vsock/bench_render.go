@@ -19,6 +19,17 @@ type benchRender struct {
 	Doc   string `help:"Write tables between the markers of this Markdown file." placeholder:"FILE"`
 }
 
+// Help is what --help shows beside the flags.
+func (*benchRender) Help() string {
+	return `Examples:
+
+  vsock bench render report.json
+
+  vsock bench render report.json --svg picture.svg
+
+` + exitHelp
+}
+
 // Run renders.
 func (b *benchRender) Run(out io.Writer) error {
 	rep, err := parseFile(b.File, compare.ParseReport)

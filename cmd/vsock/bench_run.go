@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -18,10 +20,23 @@ type benchServe struct {
 	MaxConns int `default:"2048" help:"The most connections at a time."`
 }
 
+// Help is what --help shows beside the flags.
+func (*benchServe) Help() string {
+	return `Serves until a signal; it is as open as its address is, so choose that with care.
+
+Examples:
+
+  vsock bench serve any:5000
+
+  vsock bench serve unix:/run/user/1000/bench.sock
+
+` + exitHelp
+}
+
 // Run serves until it is interrupted.
 func (b *benchServe) Run(ctx context.Context, out io.Writer) error {
 	if b.MaxConns < 1 {
-		return fmt.Errorf("--max-conns is %d; it must be at least 1", b.MaxConns)
+		return withStatus(exitUsage, fmt.Errorf("--max-conns is %d; it must be at least 1", b.MaxConns))
 	}
 	l, err := b.listen(ctx)
 	if err != nil {
@@ -29,7 +44,7 @@ func (b *benchServe) Run(ctx context.Context, out io.Writer) error {
 	}
 	_, _ = fmt.Fprintf(out, "serving measurements on %s\n", l.Addr())
 	s := bench.Server{MaxConns: b.MaxConns, Log: func(err error) { _, _ = fmt.Fprintln(os.Stderr, "vsock:", err) }}
-	return s.Serve(ctx, l)
+	return s.Serve(ctx, patientListener(l, os.Stderr))
 }
 
 // benchRun is the measuring end.
@@ -39,6 +54,19 @@ type benchRun struct {
 	Streams int           `default:"1" help:"Connections at a time."`
 	Time    time.Duration `default:"5s" help:"How long each measurement takes."`
 	JSON    bool          `help:"Print everything, as JSON."`
+}
+
+// Help is what --help shows beside the flags.
+func (*benchRun) Help() string {
+	return `Measures how much goes each way, round trips and new connections, to a vsock bench serve.
+
+Examples:
+
+  vsock bench run 3:5000
+
+  vsock bench run --stack switch:/run/vsock/attach.sock host:5000 --sizes 64,64k --streams 4 --json
+
+` + exitHelp
 }
 
 // byteSize is a number of bytes; k and m stand for KiB and MiB.
@@ -99,7 +127,7 @@ func (b *benchRun) Run(ctx context.Context, out io.Writer) error {
 		r, err := client.Run(ctx, j)
 		stop()
 		if err != nil {
-			return fmt.Errorf("%s: %w", title(j), err)
+			return benchStatus(ctx, fmt.Errorf("%s: %w", strings.Join(strings.Fields(title(j)), " "), err))
 		}
 		all = append(all, benchResult{j, r})
 		if !b.JSON {
@@ -110,6 +138,20 @@ func (b *benchRun) Run(ctx context.Context, out io.Writer) error {
 		return nil
 	}
 	return printJSON(out, all)
+}
+
+// benchStatus tells a far end that is not there from one that goes away.
+func benchStatus(ctx context.Context, err error) error {
+	var op *net.OpError
+	switch {
+	case ctx.Err() != nil:
+		return errInterrupted
+	case errors.As(err, &op) && op.Op == "dial":
+		return fmt.Errorf("%w; is it running? vsock bench serve is the far end", dialStatus(err))
+	case errors.As(err, &op):
+		return withStatus(exitCut, err)
+	}
+	return err
 }
 
 // title says what a job is.

@@ -21,6 +21,17 @@ type benchScale struct {
 	JSON     bool          `help:"Print everything, as JSON."`
 }
 
+// Help is what --help shows beside the flags.
+func (*benchScale) Help() string {
+	return `Examples:
+
+  vsock bench scale --contexts 10 --conns 1000
+
+  vsock bench scale --json >scale.json
+
+` + exitHelp
+}
+
 // Run measures.
 func (b *benchScale) Run(ctx context.Context, out io.Writer) error {
 	self, err := os.Executable()

@@ -70,7 +70,15 @@ func (c *captureCommand) Run(ctx context.Context, out io.Writer) error {
 	}
 	r := capture.NewReader(from)
 	n, err := c.copy(r, to, wanted)
-	if cerr := to.close(); err == nil || ctx.Err() != nil {
+	switch {
+	case c.Read != "" && ctx.Err() != nil:
+		err = errInterrupted
+	case c.Read == "" && errors.Is(err, io.ErrUnexpectedEOF):
+		err = withStatus(exitCut, fmt.Errorf("the switch has gone after %d packets; start it again, and then this", n))
+	case c.Read == "" && ctx.Err() != nil:
+		err = nil // as it was meant to end
+	}
+	if cerr := to.close(); err == nil {
 		err = cerr
 	}
 	if r.Dropped > 0 {
@@ -85,9 +93,21 @@ func (c *captureCommand) source(ctx context.Context) (io.ReadCloser, error) {
 	case "":
 		return c.client().Capture(ctx, c.Filter, c.SnapLen)
 	case "-":
-		return os.Stdin, nil
+		return interruptible(ctx, os.Stdin), nil
 	}
 	return os.Open(c.Read)
+}
+
+// interruptible is an input that ends with the context: a read from a terminal or a pipe
+// cannot be broken off, and stays behind.
+func interruptible(ctx context.Context, in io.Reader) io.ReadCloser {
+	r, w := io.Pipe()
+	go func() {
+		_, err := io.Copy(w, in)
+		_ = w.CloseWithError(err)
+	}()
+	context.AfterFunc(ctx, func() { _ = r.CloseWithError(ctx.Err()) })
+	return r
 }
 
 // copy gives packets on until there are no more.

@@ -194,7 +194,7 @@ func (c *cpCommand) serve(ctx context.Context) error {
 			_, _ = fmt.Fprintf(c.stderr, "vsock: %s: %s %q\n", peer, verb, name)
 		}
 	}
-	return server.Serve(ctx, l)
+	return c.gone(s, server.Serve(ctx, patientListener(l, c.stderr)))
 }
 
 // progress shows how far a copy is, on a terminal.

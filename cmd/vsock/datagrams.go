@@ -50,7 +50,7 @@ func (c *connectCommand) datagrams(ctx context.Context, out io.Writer) error {
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				return nil
 			}
-			return withStatus(exitCut, err)
+			return c.gone(s, withStatus(exitCut, err))
 		case <-ctx.Done():
 			return errInterrupted
 		}

@@ -21,6 +21,19 @@ type demoCommand struct {
 	Verbose   bool  `help:"Show the guests' consoles and the switch's log on standard error."`
 }
 
+// Help is what --help shows beside the flags.
+func (*demoCommand) Help() string {
+	return `Boots the guests with User Mode Linux, and says so where that is not there.
+
+Examples:
+
+  vsock demo
+
+  vsock demo --in-process --size 16
+
+` + exitHelp
+}
+
 // What the demonstration uses.
 const (
 	demoTimeLimit = 2 * time.Minute // of a guest's life, and of the whole
@@ -39,10 +52,11 @@ var errDemo = errors.New("the demonstration failed")
 
 // Run runs the demonstration.
 func (d *demoCommand) Run(ctx context.Context, out io.Writer) error {
+	whole := ctx
 	ctx, cancel := context.WithTimeout(ctx, demoTimeLimit)
 	defer cancel()
 	if d.Size < 1 {
-		return fmt.Errorf("--size is %d MiB; it must be at least 1", d.Size)
+		return withStatus(exitUsage, fmt.Errorf("--size is %d MiB; it must be at least 1", d.Size))
 	}
 	sw := vswitch.New(d.config())
 	defer func() { _ = sw.Close() }()
@@ -53,8 +67,12 @@ func (d *demoCommand) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer end()
+	defer context.AfterFunc(ctx, func() { _ = sw.Close() })() // what is under way ends
 	s := demo{host: sw.Host(), peers: peers, bytes: d.Size << 20, report: r}
 	s.show(ctx)
+	if errors.Is(whole.Err(), context.Canceled) {
+		return errInterrupted
+	}
 	if r.failed > 0 {
 		return fmt.Errorf("%w: %d of %d steps", errDemo, r.failed, r.steps)
 	}

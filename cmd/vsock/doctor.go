@@ -42,7 +42,9 @@ Examples:
 
   vsock info
 
-  vsock info --json | jq .local_cid`
+  vsock info --json | jq .local_cid
+
+` + exitHelp
 }
 
 // Run shows it.
@@ -121,7 +123,9 @@ Examples:
 
   vsock doctor
 
-  vsock doctor --probe --cid 3`
+  vsock doctor --probe --cid 3
+
+` + exitHelp
 }
 
 // Run says it.

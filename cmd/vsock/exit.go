@@ -5,6 +5,10 @@ import (
 	"errors"
 	"io/fs"
 	"syscall"
+
+	vsockets "vsockets.dev"
+	"vsockets.dev/internal/bench"
+	"vsockets.dev/internal/switchd"
 )
 
 // Exit statuses. exitHelp tells users the same.
@@ -13,7 +17,7 @@ const (
 	exitFailed      = 1   // what was asked for did not succeed
 	exitUsage       = 2   // the command line is wrong
 	exitUnreachable = 3   // nobody is there: no connection was made
-	exitCut         = 4   // a connection ended early, and data may be missing
+	exitCut         = 4   // a connection or the output ended early, and data may be missing
 	exitInterrupted = 130 // a signal came before the work was done
 )
 
@@ -22,10 +26,12 @@ const exitHelp = `Exit status:
 
   0    all is done
   1    it failed
-  2    the command line is wrong
+  2    the command line, or a file that it names as its configuration, is wrong
   3    nobody is there: no connection was made
-  4    a connection ended early, so that data may be missing
-  130  interrupted (SIGINT, SIGTERM) before the work was done`
+  4    a connection ended early or the output could not be written, so that data may be missing
+  130  interrupted (SIGINT, SIGTERM) before the work was done; a second signal ends it at once
+  141  ended by SIGPIPE, because who read the output has gone: connect, listen, forward, ssh-proxy
+       and capture end with 4 and say so`
 
 // statusError is an error with an exit status of its own.
 type statusError struct {
@@ -50,11 +56,16 @@ var errInterrupted = withStatus(exitInterrupted, errors.New("interrupted"))
 // exitStatus is the status that tells of an error.
 func exitStatus(err error) int {
 	var s *statusError
+	var config bench.ConfigError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &s):
 		return s.status
+	case errors.As(err, &config), errors.Is(err, switchd.ErrInvalid), errors.Is(err, vsockets.ErrURI):
+		return exitUsage
+	case errors.Is(err, switchd.ErrNoSwitch):
+		return exitUnreachable
 	}
 	return exitFailed
 }

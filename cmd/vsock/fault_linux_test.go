@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -106,6 +108,10 @@ func (b *faultBed) joined(n int) {
 // resets are the ways in which a client may fail whose peer went away.
 var resets = []string{"read: ECONNRESET", "write: ECONNRESET", "write: EPIPE", "dial: ECONNRESET", "dial: ECONNREFUSED"}
 
+// goneDials are those, besides, of a process whose own connection to the switch has ended:
+// while it dials, and after that.
+var goneDials = []string{"dial: ENETUNREACH", "dial: ENETDOWN"}
+
 // logged counts the lines of the switch's log that have some text.
 func (p *switchProcess) logged(text string) int { return strings.Count(p.stderr.String(), text) }
 
@@ -181,7 +187,7 @@ func TestSwitchKilledUnderLoad(t *testing.T) {
 			t.Fatal("it ended in order")
 		}
 		for _, c := range clients {
-			c.fails(goneWithin, append(resets, "dial: ENETUNREACH")...)
+			c.fails(goneWithin, append(resets, goneDials...)...)
 		}
 		server.fails(goneWithin, "accept: closed")
 	}
@@ -198,7 +204,7 @@ func TestGuestRemovedUnderLoad(t *testing.T) {
 		guest.progress(1)
 		soon(r)
 		b.tool("guest", "rm", "3")
-		guest.fails(goneWithin, append(resets, "dial: ENETUNREACH")...)
+		guest.fails(goneWithin, append(resets, goneDials...)...)
 		b.tool("guest", "add", "cid=3,groups=a,socket="+b.path("3"))
 	}
 	back := b.call("guest", "3", server.cid)
@@ -257,12 +263,16 @@ func TestStoppedUnderLoad(t *testing.T) {
 			if err := victim.Signal(syscall.SIGSTOP); err != nil {
 				t.Fatal(err)
 			}
+			eventually(t, "it has stopped", func() bool { return isStopped(t, victim.Pid) })
 			b.client.progress(10)
 			// One that calls them in vain is refused in time, and the switch answers.
 			if tc.victim == "server" {
 				b.call("caller", "4", server.cid).fails(2*vsock.DefaultConnectTimeout, "dial: ETIMEDOUT")
 			}
 			b.contexts()
+			if !isStopped(t, victim.Pid) {
+				t.Error("it did not stay stopped")
+			}
 			if err := victim.Signal(syscall.SIGCONT); err != nil {
 				t.Fatal(err)
 			}
@@ -281,4 +291,14 @@ func TestStoppedUnderLoad(t *testing.T) {
 			b.unmoved()
 		})
 	}
+}
+
+// isStopped asks the kernel whether a process is stopped by a signal: proc_pid_stat(5).
+func isStopped(t *testing.T, pid int) bool {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.HasPrefix(string(text[bytes.LastIndexByte(text, ')')+1:]), " T ")
 }

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -66,11 +62,12 @@ func TestNoDescriptors(t *testing.T) {
 	}()
 	eventually(t, "the log says that connections wait", func() bool { return b.logged("connections wait") == 1 })
 
-	// The forward's far side cannot be opened: the guest's connection is reset at once. By
-	// then it may have been seen to be accepted.
+	// The forward's far side cannot be opened: the guest's connection is reset at once, if
+	// not while it is made, then after.
 	begun := time.Now()
 	c, err := vsock.Dial(t.Context(), guest, toOut)
 	if err == nil {
+		_ = c.SetReadDeadline(begun.Add(goneWithin))
 		_, err = c.Read(make([]byte, 1))
 		_ = c.Close()
 	}
@@ -210,79 +207,4 @@ func (p *switchProcess) virtual() uint64 {
 		p.t.Fatal(err)
 	}
 	return pages * uint64(os.Getpagesize())
-}
-
-// TestCaptureDiskFull ends a capture whose file cannot grow, and says so. The switch notices
-// nothing of it.
-func TestCaptureDiskFull(t *testing.T) {
-	b := newFaultBed(t)
-	p := startTool(t, "capture", "--control", b.path("control"), "--write", "/dev/full")
-	p.ends(t, exitCut, "no space left on device")
-	if !strings.Contains(p.stderr.String(), "/dev/full") {
-		t.Errorf("which file, is not said: %q", &p.stderr)
-	}
-	b.unmoved()
-}
-
-// fullVar has the test program be the switch on a file system of a few files, in name spaces of
-// its own: how many, and the folder.
-const fullVar = "VSOCKETS_TEST_FULL"
-
-func init() {
-	files, dir, ok := strings.Cut(os.Getenv(fullVar), " ")
-	if !ok {
-		return
-	}
-	// The folder itself is one of them.
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0700,nr_inodes="+files); err != nil {
-		fmt.Fprintln(os.Stderr, "mount:", err)
-		os.Exit(exitUsage)
-	}
-	status := run(context.Background(), []string{
-		"switch", "--no-confine", "--attach", dir + "/1", "--guest", "cid=3,socket=" + dir + "/2,hybrid=" + dir + "/3", "--control", dir + "/4",
-	}, os.Stdout, os.Stderr)
-	left, err := os.ReadDir(dir)
-	fmt.Println("left:", left, err)
-	os.Exit(status)
-}
-
-// TestSocketDiskFull starts a switch where there is room for some of its sockets only. It says
-// which one cannot be made and why, ends, and leaves none behind.
-func TestSocketDiskFull(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for sockets := range 4 {
-		t.Run(fmt.Sprint(sockets), func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), switchLimit)
-			defer cancel()
-			dir := filepath.Join(t.TempDir(), "small")
-			if err := os.Mkdir(dir, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			cmd := exec.CommandContext(ctx, self)
-			cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s", fullVar, 1+sockets, dir))
-			cmd.SysProcAttr = &syscall.SysProcAttr{
-				Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
-				UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-				GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-			}
-			var stdout, stderr bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &stdout, &stderr
-			err := cmd.Run()
-			if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) {
-				t.Skipf("this system lets no user make name spaces: %v", err)
-			}
-			if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != exitFailed {
-				t.Errorf("it ends with %v: %s", err, &stderr)
-			}
-			if !strings.Contains(stderr.String(), "no space left on device") || !strings.Contains(stderr.String(), dir) {
-				t.Errorf("it does not tell what is full: %s", &stderr)
-			}
-			if stdout.String() != "left: [] <nil>\n" {
-				t.Errorf("%q", &stdout)
-			}
-		})
-	}
 }

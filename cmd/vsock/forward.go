@@ -80,10 +80,18 @@ func (d *duration) UnmarshalText(text []byte) (err error) {
 
 // loadForwards reads a file.
 func loadForwards(path string) ([]forwardTable, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return parseForwards(path, string(text))
+}
+
+func parseForwards(path, text string) ([]forwardTable, error) {
 	var file struct {
 		Forward []forwardTable `toml:"forward"`
 	}
-	meta, err := toml.DecodeFile(path, &file)
+	meta, err := toml.Decode(text, &file)
 	var parse toml.ParseError
 	switch {
 	case errors.As(err, &parse):
@@ -154,6 +162,10 @@ func (s *sharedStack) get(k forward.Kind) (vsock.Stack, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.opened != nil && hasEnded(s.opened) {
+		_ = s.opened.Close()
+		s.opened = nil // the switch may be back
+	}
 	if s.opened == nil {
 		opened, err := s.flag.open()
 		if err != nil {

@@ -31,13 +31,29 @@ Examples:
 
   vsock guest set 5 --cid 6
 
-  vsock guest rm 6`
+  vsock guest rm 6
+
+` + exitHelp
 }
 
 // guestAdd adds a guest.
 type guestAdd struct {
 	controlFlag
+	JSON  bool      `name:"json" help:"Show the guest as JSON."`
 	Guest guestFlag `arg:"" placeholder:"cid=N,socket=PATH[,KEY=VALUE...]" help:"As vsock switch --guest has it: cid=N,socket=PATH[,hybrid=PATH][,groups=a+b][,LIMIT=AMOUNT]."`
+}
+
+// Help is what --help shows beside the flags.
+func (*guestAdd) Help() string {
+	return `Says nothing when all is done: the guest's monitor can connect to the socket then.
+
+Examples:
+
+  vsock guest add cid=5,socket=/run/vm5.sock,groups=web
+
+  vsock guest add cid=5,socket=/run/vm5.sock,connections=100 --json
+
+` + exitHelp
 }
 
 // Run adds it.
@@ -59,7 +75,9 @@ func (c *guestAdd) Run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(out, "guest %d added: its virtual machine monitor connects to %s\n", added.CID, added.Socket)
+	if c.JSON {
+		return writeJSON(out, added)
+	}
 	return nil
 }
 
@@ -69,22 +87,39 @@ type guestRemove struct {
 	CID uint32 `arg:"" name:"cid" help:"Which."`
 }
 
-// Run removes it.
-func (c *guestRemove) Run(ctx context.Context, out io.Writer) error {
-	if err := c.client().RemoveGuest(ctx, c.CID); err != nil {
-		return err
-	}
-	_, _ = fmt.Fprintf(out, "guest %d removed\n", c.CID)
-	return nil
+// Help is what --help shows beside the flags.
+func (*guestRemove) Help() string {
+	return `Examples:
+
+  vsock guest rm 5
+
+` + exitHelp
 }
+
+// Run removes it.
+func (c *guestRemove) Run(ctx context.Context) error { return c.client().RemoveGuest(ctx, c.CID) }
 
 // guestSet changes a guest.
 type guestSet struct {
 	controlFlag
+	JSON   bool     `name:"json" help:"Show the guest as JSON."`
 	Guest  uint32   `arg:"" name:"guest" help:"Which, by its CID."`
 	CID    *uint32  `name:"cid" placeholder:"N" help:"Its new CID."`
 	Groups *string  `placeholder:"a+b" help:"The groups that it is in; --groups= for none."`
 	Limit  []string `sep:"none" placeholder:"LIMIT=AMOUNT" help:"A limit, as vsock switch --guest has it."`
+}
+
+// Help is what --help shows beside the flags.
+func (*guestSet) Help() string {
+	return `Says nothing when all is done, but where the guest has its new CID only when it boots again.
+
+Examples:
+
+  vsock guest set 5 --groups web+db --limit connections=100
+
+  vsock guest set 5 --cid 6
+
+` + exitHelp
 }
 
 // Run changes it.
@@ -99,20 +134,21 @@ func (c *guestSet) Run(ctx context.Context, out io.Writer) error {
 	}
 	if len(c.Limit) > 0 {
 		if err := p.SetLimits(c.Limit); err != nil {
-			return err
+			return withStatus(exitUsage, err)
 		}
 	}
 	if p.CID == nil && p.Groups == nil && p.Limits == nil {
-		return errors.New("nothing is to be changed; use --cid, --groups or --limit")
+		return withStatus(exitUsage, errors.New("nothing is to be changed; use --cid, --groups or --limit"))
 	}
 	g, err := c.client().ChangeGuest(ctx, c.Guest, p)
 	if err != nil {
 		return err
 	}
-	if g.NextCID != 0 {
-		_, _ = fmt.Fprintf(out, "guest %d changed; it has CID %d when it boots again\n", g.CID, g.NextCID)
-		return nil
+	switch {
+	case c.JSON:
+		return writeJSON(out, g)
+	case g.NextCID != 0:
+		_, err = fmt.Fprintf(out, "guest %d has CID %d when it boots again\n", g.CID, g.NextCID)
 	}
-	_, _ = fmt.Fprintf(out, "guest %d changed\n", g.CID)
-	return nil
+	return err
 }

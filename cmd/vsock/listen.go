@@ -65,15 +65,16 @@ func (c *listenCommand) Run(ctx context.Context, out io.Writer) error {
 	}
 	defer func() { _ = s.Close() }()
 	if c.socket() == vsock.Datagram {
-		return c.datagrams(ctx, s, out)
+		return c.gone(s, c.datagrams(ctx, s, out))
 	}
 	l, err := (&vsock.ListenConfig{Stack: s, Type: c.socket()}).Listen(ctx, c.Addr)
 	if err != nil {
 		return remedyListen(err)
 	}
 	c.tell(l.Addr())
-	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
-	return c.serve(ctx, l, out)
+	waiting := patientListener(l, c.stderr)
+	defer context.AfterFunc(ctx, func() { _ = waiting.Close() })()
+	return c.gone(s, c.serve(ctx, waiting, out))
 }
 
 func (c *listenCommand) check() error {
@@ -103,7 +104,7 @@ func (c *listenCommand) tell(a net.Addr) {
 }
 
 // serve accepts connections: as many at a time as there are places.
-func (c *listenCommand) serve(ctx context.Context, l *vsock.Listener, out io.Writer) error {
+func (c *listenCommand) serve(ctx context.Context, l net.Listener, out io.Writer) error {
 	places := 1
 	if c.Exec != "" && c.KeepOpen {
 		places = c.MaxConns
@@ -133,7 +134,7 @@ func (c *listenCommand) serve(ctx context.Context, l *vsock.Listener, out io.Wri
 		case free <- struct{}{}:
 		case <-ctx.Done():
 		}
-		conn, err := l.AcceptConn()
+		accepted, err := l.Accept()
 		if err != nil {
 			running.Wait()
 			if ctx.Err() == nil {
@@ -144,6 +145,7 @@ func (c *listenCommand) serve(ctx context.Context, l *vsock.Listener, out io.Wri
 			}
 			return first
 		}
+		conn := accepted.(*vsock.Conn) // as a vsock.Listener's are
 		running.Go(func() {
 			defer func() { <-free }()
 			err := c.one(sessions, conn, out)

@@ -3,10 +3,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -47,6 +49,7 @@ func main() {
 	guest.Main()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal waits for nothing
 	status := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
 	os.Exit(status)
@@ -66,27 +69,45 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 			status = int(code)
 		}
 	}()
+	out := &output{to: stdout}
 	var c commands
 	parser, err := kong.New(&c,
 		kong.Name("vsock"),
 		kong.Description("Sockets between virtual machines and their host."),
-		kong.Writers(stdout, stderr),
+		kong.Writers(out, stderr),
 		kong.Exit(func(code int) { panic(exited(code)) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.BindTo(stdout, (*io.Writer)(nil)),
+		kong.BindTo(out, (*io.Writer)(nil)),
 	)
 	if err != nil {
-		_, _ = fmt.Fprintln(stderr, "vsock:", err)
-		return exitFailed
+		return fail(stderr, err)
 	}
 	k, err := parser.Parse(args)
-	if err != nil {
-		_, _ = fmt.Fprintf(stderr, "vsock: %v\nvsock --help shows the commands.\n", err)
-		return exitUsage
+	if err != nil && out.err == nil {
+		return fail(stderr, usageError(err))
 	}
-	if err := k.Run(); err != nil {
-		_, _ = fmt.Fprintln(stderr, "vsock:", err)
-		return exitStatus(err)
+	if err == nil {
+		err = k.Run()
+	}
+	if err = out.outcome(ctx, err); err != nil {
+		return fail(stderr, err)
 	}
 	return exitOK
+}
+
+// usageError is what is wrong with a command line, and where to read how it is written.
+func usageError(err error) error {
+	help := "vsock"
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context.Selected() != nil {
+		help = p.Context.Selected().FullPath()
+	}
+	return withStatus(exitUsage, fmt.Errorf("%w; %s --help shows how it is written", err, help))
+}
+
+// fail says in one line why a command failed, and gives its status.
+func fail(stderr io.Writer, err error) int {
+	text := strings.TrimPrefix(err.Error(), "vsock: ") // the package's name is ours too
+	_, _ = fmt.Fprintln(stderr, "vsock:", strings.ReplaceAll(text, "\n", "; "))
+	return exitStatus(err)
 }

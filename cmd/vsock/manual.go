@@ -23,7 +23,9 @@ func (*completionCommand) Help() string {
 
   vsock completion zsh >~/.zfunc/_vsock
 
-  vsock completion fish >~/.config/fish/completions/vsock.fish`
+  vsock completion fish >~/.config/fish/completions/vsock.fish
+
+` + exitHelp
 }
 
 // Run writes it.
@@ -40,7 +42,9 @@ type manCommand struct {
 func (*manCommand) Help() string {
 	return `Examples:
 
-  vsock man /usr/local/share/man/man1`
+  vsock man /usr/local/share/man/man1
+
+` + exitHelp
 }
 
 // Run writes them.

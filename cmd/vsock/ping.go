@@ -86,7 +86,7 @@ func (c *pingCommand) Run(ctx context.Context, out io.Writer) error {
 		_, _ = rand.Read(payload)
 		ask = func() error { return c.echo(conn, payload) }
 	}
-	r, err := c.run(ctx, out, ask)
+	r, err := c.run(ctx, out, func() error { return c.gone(s, ask()) })
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func (c *pingCommand) Run(ctx context.Context, out io.Writer) error {
 		_, _ = fmt.Fprintln(out)
 	}
 	if r.Answered == 0 {
-		return withStatus(exitUnreachable, fmt.Errorf("%s does not answer", c.Addr))
+		return withStatus(exitUnreachable, fmt.Errorf("%s does not answer; does something listen there, and may this context reach it?", c.Addr))
 	}
 	return nil
 }
@@ -121,7 +121,10 @@ func (c *pingCommand) run(ctx context.Context, out io.Writer, ask func() error) 
 		}
 		r.Sent++
 		said := fmt.Sprintf("time=%v", took.Round(time.Microsecond/10))
+		var over *statusError
 		switch {
+		case errors.As(err, &over):
+			return nil, err
 		case err == nil:
 			r.times = append(r.times, took)
 		case errors.Is(err, syscall.ECONNREFUSED):

@@ -51,7 +51,9 @@ Examples:
 
   vsock ps
 
-  vsock ps --control /run/vsock/control.sock --json`
+  vsock ps --control /run/vsock/control.sock --json
+
+` + exitHelp
 }
 
 // Run shows them.

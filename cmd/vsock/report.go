@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -38,12 +37,11 @@ type bar struct {
 }
 
 func (r *report) bar(total int64) *bar {
-	f, ok := r.out.(*os.File)
-	if !ok || !isTerminal(f) {
+	if !onTerminal(r.out) {
 		return &bar{}
 	}
 	r.printf("\n")
-	p := mpb.New(mpb.WithOutput(f), mpb.WithWidth(60), mpb.WithRefreshRate(100*time.Millisecond))
+	p := mpb.New(mpb.WithOutput(r.out), mpb.WithWidth(60), mpb.WithRefreshRate(100*time.Millisecond))
 	return &bar{progress: p, bar: p.AddBar(total,
 		mpb.BarRemoveOnComplete(),
 		mpb.PrependDecorators(decor.Counters(decor.SizeB1024(0), "    % .0f / % .0f ")),
@@ -62,9 +60,4 @@ func (b *bar) done() {
 		b.bar.Abort(true)
 		b.progress.Wait()
 	}
-}
-
-func isTerminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

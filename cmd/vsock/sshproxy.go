@@ -91,7 +91,7 @@ func (c *sshProxyCommand) pass(conn *vsock.Conn, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	to, ok := out.(*os.File)
+	to, ok := asFile(out)
 	if !ok {
 		return errors.New("--fdpass: standard output is no socket; is ProxyUseFdpass yes in ssh's configuration?")
 	}

@@ -23,6 +23,29 @@ func (f *stackFlag) open() (vsockets.Stack, error) {
 	return s, nil
 }
 
+// gone tells of a switch that has ended, where an error comes of that: its own words are
+// those of a socket that was closed.
+func (f *stackFlag) gone(s vsockets.Stack, err error) error {
+	if err == nil || !hasEnded(s) {
+		return err
+	}
+	return withStatus(exitCut, fmt.Errorf("%s has gone; start the switch again, and then this", f.Stack))
+}
+
+// hasEnded says whether a stack's switch is no longer there.
+func hasEnded(s vsockets.Stack) bool {
+	joined, ok := s.(interface{ Done() <-chan struct{} })
+	if !ok {
+		return false
+	}
+	select {
+	case <-joined.Done():
+		return true
+	default:
+		return false
+	}
+}
+
 // Times between attempts to reach who is not there yet: they double from one to the
 // other.
 const (

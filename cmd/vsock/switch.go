@@ -64,7 +64,9 @@ Examples:
 
   vsock switch --guest cid=3,socket=/run/vm3.sock --forward tcp:127.0.0.1:2222=vsock:3:22 --forward host:8080=tcp:127.0.0.1:80
 
-  vsock switch --config /etc/vsock/switch.toml --control /run/vsock/control.sock`
+  vsock switch --config /etc/vsock/switch.toml --control /run/vsock/control.sock
+
+` + exitHelp
 }
 
 // Run runs the switch until the context ends.
@@ -120,7 +122,7 @@ func (c *switchCommand) load() (switchd.Config, error) {
 	if c.Config != "" {
 		var err error
 		if file, err = switchd.LoadFile(c.Config); err != nil {
-			return file, err
+			return file, withStatus(exitUsage, err)
 		}
 	}
 	flags := switchd.Config{

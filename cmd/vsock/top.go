@@ -76,7 +76,6 @@ func (c *topCommand) Run(ctx context.Context, out io.Writer) error {
 	if c.JSON {
 		return writeJSON(out, last)
 	}
-	defer keepSIGPIPE()()
 	next := time.NewTicker(c.Interval)
 	defer next.Stop()
 	moving := onTerminal(out)
@@ -98,7 +97,7 @@ func (c *topCommand) Run(ctx context.Context, out io.Writer) error {
 			rows, columns = terminalSize(out)
 		}
 		if err := c.show(out, last, now, rows, columns); err != nil {
-			return withStatus(exitCut, outputError(err))
+			return err
 		}
 		last = now
 	}

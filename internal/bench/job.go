@@ -32,22 +32,31 @@ type Job struct {
 	Extra Extra
 }
 
+// ConfigError says what cannot be measured as it was asked for.
+type ConfigError string
+
+// Error is what it says.
+func (e ConfigError) Error() string { return string(e) }
+
+// ConfigErrorf makes one.
+func ConfigErrorf(format string, args ...any) error { return ConfigError(fmt.Sprintf(format, args...)) }
+
 // Check says what a job asks for that cannot be.
 func (j Job) Check() error {
 	switch j.Kind {
 	case Up, Down, Echo:
 		if j.Block < 1 || j.Block > MaxBlock {
-			return fmt.Errorf("bench: blocks of %d bytes; choose 1 to %d", j.Block, MaxBlock)
+			return ConfigErrorf("bench: blocks of %d bytes; choose 1 to %d", j.Block, MaxBlock)
 		}
 	case Connect:
 	default:
 		return fmt.Errorf("bench: %q is no kind of job", j.Kind)
 	}
 	if j.Streams < 1 || j.Streams > MaxStreams {
-		return fmt.Errorf("bench: %d streams; choose 1 to %d", j.Streams, MaxStreams)
+		return ConfigErrorf("bench: %d streams; choose 1 to %d", j.Streams, MaxStreams)
 	}
 	if j.Time <= 0 || j.Time > MaxTime {
-		return fmt.Errorf("bench: a time of %v; choose more than 0 and at most %v", j.Time, MaxTime)
+		return ConfigErrorf("bench: a time of %v; choose more than 0 and at most %v", j.Time, MaxTime)
 	}
 	return j.Extra.check()
 }

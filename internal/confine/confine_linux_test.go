@@ -79,9 +79,8 @@ func want(abi int, tcp bool) tries {
 }
 
 // check holds a report against what is to come of landlock's version.
-func check(t *testing.T, out []byte, abi int, tcp bool) {
+func check(t *testing.T, out []byte, abi int, tcp bool) (r report) {
 	t.Helper()
-	var r report
 	if err := json.Unmarshal(out, &r); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
@@ -111,9 +110,12 @@ func check(t *testing.T, out []byte, abi int, tcp bool) {
 			t.Errorf("thread %d: %s, want %s", i, got, want)
 		}
 	}
+	return r
 }
 
-// TestApply has a process confine itself, on this machine's kernel.
+// TestApply has a process confine itself, on this machine's kernel: one that is built without
+// cgo, as the tool is, and one that is built as this one is. What holds for all threads is
+// done in another way with cgo.
 func TestApply(t *testing.T) {
 	abi, err := ll.LandlockGetABIVersion()
 	if err != nil {
@@ -123,19 +125,31 @@ func TestApply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, tcp := range []string{"tcp", "no"} {
-		t.Run(tcp, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), probeLimit)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, self)
-			var out, stderr bytes.Buffer
-			cmd.Env = append(os.Environ(), probeVar+"="+tcp, "TMPDIR="+t.TempDir())
-			cmd.Stdout, cmd.Stderr = &out, &stderr
-			if err := cmd.Run(); err != nil {
-				t.Fatalf("%v: %s", err, &stderr)
-			}
-			check(t, out.Bytes(), abi, tcp == "tcp")
-		})
+	static, err := testguest.BuildTest(t.Context(), t.TempDir(), "vsockets.dev/internal/confine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, program := range []struct {
+		name, path string
+		cgo        bool
+	}{{"as the tool", static, false}, {"as this", self, builtWithCgo}} {
+		for _, tcp := range []string{"tcp", "no"} {
+			t.Run(program.name+"/"+tcp, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), probeLimit)
+				defer cancel()
+				cmd := exec.CommandContext(ctx, program.path)
+				var out, stderr bytes.Buffer
+				cmd.Env = append(os.Environ(), probeVar+"="+tcp, "TMPDIR="+t.TempDir())
+				cmd.Stdout, cmd.Stderr = &out, &stderr
+				if err := cmd.Run(); err != nil {
+					t.Fatalf("%v: %s", err, &stderr)
+				}
+				r := check(t, out.Bytes(), abi, tcp == "tcp")
+				if r.Cgo != program.cgo {
+					t.Errorf("it is built with cgo: %v", r.Cgo)
+				}
+			})
+		}
 	}
 }
 

@@ -23,6 +23,7 @@ type tries map[string]string
 // report is what a probe has found out.
 type report struct {
 	State State
+	Cgo   bool // it is built with cgo
 
 	// Before and After are what came of each try: "ok", or an error's name.
 	Before, After tries
@@ -144,7 +145,7 @@ func probe(tcp bool) error {
 		return err
 	}
 	p.tcp = l.Addr().String()
-	r := report{Before: p.try()}
+	r := report{Cgo: builtWithCgo, Before: p.try()}
 
 	var ready, ended sync.WaitGroup
 	applied := make(chan struct{})

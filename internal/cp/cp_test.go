@@ -241,3 +241,28 @@ func FuzzReply(f *testing.F) {
 		}
 	})
 }
+
+// TestMaxConns has as many clients say nothing as there may be. One more waits until one of
+// them has gone.
+func TestMaxConns(t *testing.T) {
+	b := serveDir(t, Server{})
+	write(t, filepath.Join(b.dir, "f"), []byte("text"))
+	var silent []net.Conn
+	for range DefaultMaxConns {
+		silent = append(silent, b.dial())
+	}
+	get := func(within time.Duration) error {
+		c := b.dial()
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(within))
+		_, err := Receive(c, "f", filepath.Join(t.TempDir(), "f"), new(total))
+		return err
+	}
+	if err := get(100 * time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one more: %v", err)
+	}
+	_ = silent[0].Close()
+	if err := get(testLimit); err != nil {
+		t.Errorf("when one has gone: %v", err)
+	}
+}

@@ -140,6 +140,9 @@ func (f *Forwarder) reach() (relay.Conn, error) {
 	}
 	f.counts.dialFailed.Add(1)
 	err = fmt.Errorf("forward: %s: dialling %s: %w; is it running, and is this its address?", f.cfg.Spec, f.cfg.Spec.To, err)
+	if _, one := f.listener.(*once); one { // Wait tells
+		return nil, err
+	}
 	if f.ctx.Err() == nil && !f.failing.Swap(true) {
 		f.log.Warn("the far side cannot be reached", "err", err)
 	}

@@ -197,3 +197,15 @@ func TestUnixMode(t *testing.T) {
 		t.Errorf("the socket is there still: %v", err)
 	}
 }
+
+// TestDefaults are those that the documentation tells.
+func TestDefaults(t *testing.T) {
+	s, err := ParseSpec("tcp:0=host:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Config{Spec: s}
+	if err := c.complete(); err != nil || c.MaxConns != DefaultMaxConns || c.DialTimeout != DefaultDialTimeout || c.IdleTimeout != 0 {
+		t.Errorf("%+v, %v", c, err)
+	}
+}

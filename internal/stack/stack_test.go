@@ -194,7 +194,7 @@ func TestBacklog(t *testing.T) {
 }
 
 // TestPeerRules has the peer break the protocol: each ends the connection with
-// an RST and ECONNRESET.
+// an RST and ECONNRESET. Another connection of the same peer goes on.
 func TestPeerRules(t *testing.T) {
 	for name, breach := range map[string]func(peer){
 		"more than its credit": func(p peer) {
@@ -213,16 +213,32 @@ func TestPeerRules(t *testing.T) {
 		"credit and a bit": func(p peer) { p.write(string(make([]byte, 1<<16))); p.write("x") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, p, w := accepted(t)
-			defer s.Close()
+			w := newWire()
+			st := New(Config{CID: 2, Out: w})
+			defer st.Close()
+			l := listen(t, st, 2)
+			s, p := opened(t, w, l, 5000, 1<<16)
+			other, q := opened(t, w, l, 5001, 1<<16)
 			breach(p)
-			w.next(t, packet.OpReset)
+			if h := w.next(t, packet.OpReset); h.DstPort != p.SrcPort {
+				t.Errorf("RST is %v", &h)
+			}
 			w.none(t)
 			if _, err := s.Write([]byte("x")); !errors.Is(err, syscall.ECONNRESET) {
 				t.Errorf("Send: %v", err)
 			}
 			p.write("x") // the flow is over
 			w.next(t, packet.OpReset)
+
+			q.write("y")
+			b := make([]byte, 2)
+			if n, err := other.Read(b); n != 1 || b[0] != 'y' || err != nil {
+				t.Errorf("the other one reads %q, %v", b[:n], err)
+			}
+			if _, err := other.Write([]byte("z")); err != nil {
+				t.Errorf("the other one: %v", err)
+			}
+			w.next(t, packet.OpRW)
 		})
 	}
 }

@@ -21,6 +21,9 @@ const (
 	maxAnswer  = 64 << 20         // bytes, of all contexts that a switch may have
 )
 
+// ErrNoSwitch is what a Client's errors match where nobody serves its control socket.
+var ErrNoSwitch = errors.New("no switch answers at the control socket")
+
 // Client is the other end of a control socket.
 type Client struct {
 	path string
@@ -184,5 +187,5 @@ func (c *Client) unreachable(err error) error {
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err // the URL says nothing
 	}
-	return fmt.Errorf("no switch answers at the control socket %s: %w; start one with vsock switch --control, or name its socket with --control", c.path, err)
+	return fmt.Errorf("%w %s: %w; start one with vsock switch --control, or name its socket with --control", ErrNoSwitch, c.path, err)
 }

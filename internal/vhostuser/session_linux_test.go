@@ -471,3 +471,32 @@ func ExampleRequest_String() {
 	fmt.Println(SetMemTable, Request(99))
 	// Output: SET_MEM_TABLE request(99)
 }
+
+// TestReplaced has a session under way replace its memory and its doorbells again and again:
+// what was replaced is let go of at once, and not when the session ends.
+func TestReplaced(t *testing.T) {
+	before := held(t)
+	s := serve(t, &recorder{t: t})
+	s.do(t, running...)
+	replace := func() {
+		s.do(t, msg{r: SetMemTable, payload: AppendMemTable(nil, oneRegion), fds: []kind{memory}, ack: true, answer: u64(0)})
+		for _, r := range []Request{SetVringCall, SetVringErr} {
+			s.do(t, msg{r: r, payload: fdOf(0), fds: []kind{event}, ack: true, answer: u64(0)})
+		}
+	}
+	replace()
+	const few = 3
+	first := len(held(t))
+	for range 100 {
+		replace()
+	}
+	// What the last message replaced may go a moment after its answer.
+	if n := len(held(t)); n > first+few {
+		t.Errorf("%d descriptors and mappings after the first replacement, and %d after all", first, n)
+	}
+	if err := s.hangUp(t); err != nil {
+		t.Error(err)
+	}
+	_ = s.front.Close()
+	noLeak(t, before)
+}

@@ -75,7 +75,7 @@ func builtin() []transport {
 func (c *Config) transports() (all []transport, err error) {
 	for _, name := range c.Transports {
 		if !slices.Contains(Names(), name) {
-			return nil, fmt.Errorf("compare: there is no transport %q; choose from %s", name, strings.Join(Names(), ", "))
+			return nil, bench.ConfigErrorf("compare: there is no transport %q; choose from %s", name, strings.Join(Names(), ", "))
 		}
 	}
 	for _, t := range builtin() {
@@ -142,7 +142,7 @@ func Run(ctx context.Context, c Config) (_ *Report, err error) {
 // checkRounds refuses what cannot be measured.
 func checkRounds(rounds int, each time.Duration) error {
 	if rounds < 1 || each <= 0 || each > bench.MaxTime {
-		return fmt.Errorf("compare: %d rounds of %v; choose at least 1, and more than 0 up to %v", rounds, each, bench.MaxTime)
+		return bench.ConfigErrorf("compare: %d rounds of %v; choose at least 1, and more than 0 up to %v", rounds, each, bench.MaxTime)
 	}
 	return nil
 }

@@ -37,7 +37,7 @@ func machineNamed(name string) (testguest.Machine, error) {
 	all := []testguest.Machine{testguest.UML, testguest.QEMU61, testguest.QEMU612}
 	i := slices.IndexFunc(all, func(m testguest.Machine) bool { return m.String() == name })
 	if i < 0 {
-		return "", fmt.Errorf("compare: there is no machine %q; choose from %v", name, all)
+		return "", bench.ConfigErrorf("compare: there is no machine %q; choose from %v", name, all)
 	}
 	return all[i], all[i].Available()
 }

@@ -24,11 +24,11 @@ type ScaleConfig struct {
 
 func (c *ScaleConfig) check() error {
 	if c.Contexts < 1 || c.Contexts > vswitchContexts || c.Conns < c.Contexts || c.Conns > bench.MaxExtra {
-		return fmt.Errorf("compare: %d connections of %d contexts; choose 1 to %d contexts, and as many connections up to %d",
+		return bench.ConfigErrorf("compare: %d connections of %d contexts; choose 1 to %d contexts, and as many connections up to %d",
 			c.Conns, c.Contexts, vswitchContexts, bench.MaxExtra)
 	}
 	if c.Streams < 2 || c.Streams > bench.MaxStreams || c.Rounds < 1 || c.Time <= 0 || c.Time > bench.MaxTime {
-		return fmt.Errorf("compare: %d streams, %d rounds of %v; choose 2 to %d streams, and at least 1 round of up to %v",
+		return bench.ConfigErrorf("compare: %d streams, %d rounds of %v; choose 2 to %d streams, and at least 1 round of up to %v",
 			c.Streams, c.Rounds, c.Time, bench.MaxStreams, bench.MaxTime)
 	}
 	return nil
