@@ -8,9 +8,9 @@ const (
 	DefaultAttachLast  = 1999
 )
 
-// DefaultPerUser is how many processes of one user may be attached by one socket that is
-// open to several users, where AttachConfig does not say otherwise: about a quarter of
-// the CIDs that there are, so that one user cannot have them all.
+// DefaultPerUser is how many processes of one user may be attached by one socket, where
+// AttachConfig does not say otherwise: about a quarter of the CIDs that there are, so that
+// one user cannot have them all. Root, and the user of this process, are trusted, and may.
 const DefaultPerUser = 256
 
 // AttachConfig says how processes join.
@@ -31,9 +31,10 @@ type AttachConfig struct {
 	// socket, which are this user's and root's.
 	Users []uint32
 
-	// PerUser is how many processes of one user may be attached at a time. Negative:
-	// as many as there are CIDs. Default: DefaultPerUser, 256, if Users is set, and else
-	// as many as there are CIDs, since all of them are this user's.
+	// PerUser is how many processes of one user may be attached at a time, also of root,
+	// whose containers are if they have no user namespaces. Negative: as many as
+	// there are CIDs. Default: that for root and for this process's user, and
+	// DefaultPerUser, 256, for others.
 	PerUser int
 
 	// Groups are those that each of them is in, see Policy.

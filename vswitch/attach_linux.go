@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,9 @@ type Attach struct {
 	next   uint32 // where the search for a free CID begins; of the accepting goroutine
 
 	users users
+
+	toldAt time.Time // when the log last told of one that may not attach; of the accepting goroutine
+	untold int       // those since, of whom it did not; likewise
 
 	closed   atomic.Bool
 	stop     context.CancelFunc
@@ -53,13 +57,6 @@ func (sw *Switch) AddAttach(c AttachConfig) (*Attach, error) {
 	}
 	if c.First > c.Last {
 		return nil, fmt.Errorf("vswitch: attach socket %s: CIDs from %d to %d are none", c.Socket, c.First, c.Last)
-	}
-	switch {
-	case c.PerUser != 0:
-	case c.Users != nil:
-		c.PerUser = DefaultPerUser
-	default:
-		c.PerUser = -1
 	}
 	a := &Attach{sw: sw, config: c, next: c.First}
 	open := unixsocket.Listen
@@ -117,7 +114,7 @@ func (a *Attach) Close() error {
 func (a *Attach) admit(ctx context.Context, conn *net.UnixConn) {
 	p, err := a.join(conn)
 	if err != nil {
-		a.sw.log.Warn("a process may not attach", "socket", a.config.Socket, "reason", err)
+		a.turnedAway(err)
 		_ = conn.Close()
 		return
 	}
@@ -133,6 +130,21 @@ func (a *Attach) admit(ctx context.Context, conn *net.UnixConn) {
 		a.sw.unplug(p.port)
 		a.users.leave(p.user)
 	})
+}
+
+// refusalPause is how often the log tells of processes that may not attach: one can come again as
+// fast as it is turned away.
+const refusalPause = time.Second
+
+// turnedAway needs no lock: it is of the accepting goroutine.
+func (a *Attach) turnedAway(reason error) {
+	now := time.Now()
+	if !a.toldAt.IsZero() && now.Sub(a.toldAt) < refusalPause {
+		a.untold++
+		return
+	}
+	a.sw.log.Warn("a process may not attach", "socket", a.config.Socket, "reason", reason, "and_before", a.untold)
+	a.toldAt, a.untold = now, 0
 }
 
 // attached is the context of a process.
@@ -151,15 +163,28 @@ func (a *Attach) join(conn *net.UnixConn) (*attached, error) {
 	case a.config.Users != nil && !slices.Contains(a.config.Users, peer.Uid):
 		return nil, fmt.Errorf("process %d is of user %d, who is not among those that may", peer.Pid, peer.Uid)
 	}
-	u, ok := a.users.enter(peer.Uid, a.config.PerUser)
+	limit := a.config.perUser(peer.Uid)
+	u, ok := a.users.enter(peer.Uid, limit)
 	if !ok {
-		return nil, fmt.Errorf("process %d is of user %d, who has %d attached, which is the limit (PerUser)", peer.Pid, peer.Uid, a.config.PerUser)
+		return nil, fmt.Errorf("process %d is of user %d, who has %d attached, which is the limit (PerUser)", peer.Pid, peer.Uid, limit)
 	}
 	p, err := a.plug(u)
 	if err != nil {
 		a.users.leave(u)
 	}
 	return p, err
+}
+
+// perUser is how many processes a user may have attached.
+func (c *AttachConfig) perUser(uid uint32) int {
+	switch {
+	case c.PerUser != 0:
+		return c.PerUser
+	case uid == 0, uid == uint32(os.Getuid()):
+		return -1
+	default:
+		return DefaultPerUser
+	}
 }
 
 // plug makes the context of a process.

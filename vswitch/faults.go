@@ -2,16 +2,18 @@ package vswitch
 
 import "sync/atomic"
 
-// Whoever breaks rules over and over is heard less (device.Patience). That must not
+// Whoever breaks rules over and over is heard less (internal/device/patience.go). That must not
 // happen to a context for what another one does. So a fault is only what nobody else can
-// have had it do: not that a destination refuses, is not there or takes nothing, and not
-// what it had sent when a connection was reset from the other end.
+// have had it do: not that a destination refuses, is not there, takes nothing or leaves
+// requests without an answer until there are too many, and not what it had sent when a
+// connection was reset from the other end.
 
 // inFlight is how many packets of a connection may still come when it has been reset:
-// what the largest queue holds (virtqueue.MaxSize). maxGrace is how many are forgiven in all, those of 64
-// connections that are reset at once.
+// four times what the largest queue holds (virtqueue.MaxSize), since a guest goes on to
+// fill it until it has looked at what came. maxGrace is how many are forgiven in all,
+// those of 64 connections that are reset at once.
 const (
-	inFlight = 1024
+	inFlight = 4096
 	maxGrace = 64 * inFlight
 )
 
@@ -24,7 +26,7 @@ func (p *port) broke(rule *atomic.Uint64) {
 }
 
 // late counts a packet of no connection. It may be one of a connection that has just been
-// reset.
+// reset, or from before the context was told of its new CID.
 func (p *port) late(rule *atomic.Uint64) {
 	for n := p.grace.Load(); n > 0; n = p.grace.Load() {
 		if p.grace.CompareAndSwap(n, n-1) {
@@ -36,9 +38,13 @@ func (p *port) late(rule *atomic.Uint64) {
 }
 
 // forgive is called when another ends a connection of the context.
-func (p *port) forgive() {
-	for n := p.grace.Load(); n < maxGrace; n = p.grace.Load() {
-		if p.grace.CompareAndSwap(n, min(n+inFlight, maxGrace)) {
+func (p *port) forgive() { p.forgiveSome(inFlight) }
+
+// forgiveSome has so many packets be no fault, inFlight at most.
+func (p *port) forgiveSome(packets uint64) {
+	more := int64(min(packets, inFlight))
+	for n := p.grace.Load(); more > 0 && n < maxGrace; n = p.grace.Load() {
+		if p.grace.CompareAndSwap(n, min(n+more, maxGrace)) {
 			return
 		}
 	}

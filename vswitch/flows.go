@@ -38,18 +38,19 @@ type flows struct {
 	sweep time.Time          // before that, no half-open one is old enough to be dropped
 }
 
-// request enters a connection, or says that the limits forbid it.
-func (f *flows) request(k flow, l *Limits) bool {
+// request enters a connection, or says that the limits forbid it. It also gives those that
+// nobody answered in time, if it looked for them.
+func (f *flows) request(k flow, l *Limits) (ok bool, expired []flow) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, ok := f.since[k]; ok {
-		return true // the other end knows what to say to that
+		return true, nil // the other end knows what to say to that
 	}
 	now := time.Now()
 	if over(f.half+1, l.HalfOpen) || over(len(f.since)+1, l.Connections) {
-		f.expire(now)
+		expired = f.expire(now)
 		if over(f.half+1, l.HalfOpen) || over(len(f.since)+1, l.Connections) {
-			return false
+			return false, expired
 		}
 	}
 	if f.since == nil {
@@ -60,13 +61,13 @@ func (f *flows) request(k flow, l *Limits) bool {
 	}
 	f.since[k] = now
 	f.half++
-	return true
+	return true, expired
 }
 
 // expire needs mu. It forgets requests that nobody answered.
-func (f *flows) expire(now time.Time) {
+func (f *flows) expire(now time.Time) (expired []flow) {
 	if f.half == 0 || now.Before(f.sweep) {
-		return
+		return nil
 	}
 	oldest := now
 	for k, t := range f.since {
@@ -75,11 +76,13 @@ func (f *flows) expire(now time.Time) {
 		case now.Sub(t) >= halfOpenTimeout:
 			delete(f.since, k)
 			f.half--
+			expired = append(expired, k)
 		case t.Before(oldest):
 			oldest = t
 		}
 	}
 	f.sweep = oldest.Add(halfOpenTimeout)
+	return expired
 }
 
 // answer says whether a connection was asked for; it counts as open from now on.

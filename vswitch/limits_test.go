@@ -83,7 +83,7 @@ func TestHalfOpen(t *testing.T) {
 		k := func(port uint32) flow { return flow{port, 4, 80} }
 		ask := func(port uint32, want bool) {
 			t.Helper()
-			if got := f.request(k(port), &l); got != want {
+			if got, _ := f.request(k(port), &l); got != want {
 				t.Errorf("request %d: %v", port, got)
 			}
 		}

@@ -124,7 +124,7 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 		return 0, false
 	}
 	if pkt.SrcCID != uint64(p.cid.Load()) {
-		p.broke(&p.counters.forged)
+		p.late(&p.counters.forged)
 		return int(pkt.Len), true
 	}
 	if !pkt.Known() {
@@ -174,8 +174,14 @@ func (p *port) admit(pkt *packet.Packet, to *port) (known, ok bool) {
 		if !p.permits(pkt, to) {
 			return false, false
 		}
-		if !p.flows.request(outbound(&pkt.Header), p.limits.Load()) {
-			p.broke(&p.counters.limited)
+		ok, given := p.flows.request(outbound(&pkt.Header), p.limits.Load())
+		for _, k := range given {
+			if q := (*p.sw.routes.Load())[k.remote]; q != nil {
+				q.forgive() // it may answer yet
+			}
+		}
+		if !ok {
+			p.counters.limited.Add(1)
 			return false, false
 		}
 	case pkt.Op == packet.OpResponse:
@@ -286,7 +292,6 @@ func (p *port) forgetBacklogTo(to *port) {
 	p.backlogMu.Lock()
 	defer p.backlogMu.Unlock()
 	delete(p.backlogs, to)
-	delete(p.tallies, to)
 }
 
 // leave ends the connections of a port whose context has gone, for good or for now.

@@ -64,13 +64,27 @@ func (s *suspicion) on() bool {
 // strayReset deals with an RST of no connection that goes a way.
 func (p *port) strayReset(v *way) {
 	if v.tally.answers.Load() >= v.to.tallyTo(p).passed.Load() {
-		p.broke(&p.counters.stray)
+		p.late(&p.counters.stray)
 		return
 	}
 	v.tally.answers.Add(1)
 	if v.to.fault != nil {
 		v.to.suspect.begin()
 	}
+}
+
+// forgetTally forgets what was sent to a port that was unplugged. Answers to what that one
+// sent may still come, when another has its CID.
+func (p *port) forgetTally(to *port) {
+	sent := to.tallyTo(p).passed.Load()
+	p.backlogMu.Lock()
+	t := p.tallies[to]
+	delete(p.tallies, to)
+	p.backlogMu.Unlock()
+	if t != nil {
+		sent -= min(sent, t.answers.Load())
+	}
+	p.forgiveSome(sent)
 }
 
 // connected says whether a packet is of a connection, whoever opened it.

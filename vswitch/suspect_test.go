@@ -95,3 +95,97 @@ func TestStrayResets(t *testing.T) {
 	}
 	s.found("to whom has sent some", 5+10-3)
 }
+
+// TestLateIsForgiven has a guest do what another can have it do, more of it than anybody
+// does by mistake: none of that is a fault.
+func TestLateIsForgiven(t *testing.T) {
+	const many = 1000
+	for name, do := range map[string]func(t *testing.T, s *suspects){
+		"requests that the other leaves without an answer": func(t *testing.T, s *suspects) {
+			for i := range uint32(DefaultHalfOpen + many) {
+				s.a.send(t, s.b, packet.OpRequest, i, 1, "")
+			}
+			if n := s.a.port.info().Counters.Limited; n != many {
+				t.Errorf("%d are refused, want %d", n, many)
+			}
+		},
+		"connections that the other keeps open": func(t *testing.T, s *suspects) {
+			for i := range uint32(DefaultConnections + many) {
+				s.a.send(t, s.b, packet.OpRequest, i, 1, "")
+				s.b.send(t, s.a, packet.OpResponse, 1, i, "")
+			}
+		},
+		"ports where nobody listens": func(t *testing.T, s *suspects) {
+			for i := range uint32(many) {
+				s.a.send(t, s.b, packet.OpRequest, i, 1, "")
+				s.b.send(t, s.a, packet.OpReset, 1, i, "")
+			}
+		},
+		"resets from both ends": func(t *testing.T, s *suspects) {
+			for i := range uint32(many) {
+				s.a.send(t, s.b, packet.OpRequest, i, 1, "")
+				s.b.send(t, s.a, packet.OpResponse, 1, i, "")
+				s.b.send(t, s.a, packet.OpReset, 1, i, "")
+				s.a.send(t, s.b, packet.OpReset, i, 1, "")
+			}
+		},
+		"data in flight when the other resets": func(t *testing.T, s *suspects) {
+			s.a.send(t, s.b, packet.OpRequest, 1, 1, "")
+			s.b.send(t, s.a, packet.OpResponse, 1, 1, "")
+			s.b.send(t, s.a, packet.OpReset, 1, 1, "")
+			s.a.port.suspect.begin()
+			for range inFlight {
+				s.a.send(t, s.b, packet.OpRW, 1, 1, "x")
+			}
+		},
+		"answers to stray data of one whose CID another has by now": func(t *testing.T, s *suspects) {
+			for range many {
+				s.b.send(t, s.a, packet.OpRW, 9, 9, "stray")
+			}
+			for range many / 2 { // the others are on their way
+				s.a.send(t, s.b, packet.OpReset, 9, 9, "")
+			}
+			sw := s.b.port.sw
+			sw.unplug(s.b.port)
+			s.b = joinFake(t, sw, 4, Limits{})
+			for range many / 2 {
+				s.a.send(t, s.b, packet.OpReset, 9, 9, "")
+			}
+		},
+		"its old CID, before it knows": func(t *testing.T, s *suspects) {
+			if err := s.a.port.sw.move(s.a.port, 5); err != nil {
+				t.Fatal(err)
+			}
+			for range many {
+				h := packet.Header{SrcCID: 3, DstCID: 4, Type: packet.TypeStream, Op: packet.OpRW}
+				s.a.port.Take(&packet.Packet{Header: h}, never{t})
+			}
+			if n := s.a.port.info().Counters.Forged; n != many {
+				t.Errorf("%d are counted, want %d", n, many)
+			}
+		},
+		"answers to requests that the switch has given up": func(t *testing.T, s *suspects) {
+			for i := range uint32(DefaultHalfOpen) {
+				s.b.send(t, s.a, packet.OpRequest, i, 1, "")
+			}
+			<-time.After(halfOpenTimeout + time.Second)
+			s.b.send(t, s.a, packet.OpRequest, 1<<20, 1, "")
+			for i := range uint32(DefaultHalfOpen) {
+				s.a.send(t, s.b, packet.OpResponse, 1, i, "")
+			}
+			if n := s.a.port.info().Counters.Unsolicited; n != DefaultHalfOpen {
+				t.Errorf("%d are counted, want %d", n, DefaultHalfOpen)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSuspects(t)
+				do(t, s)
+				if s.faults[s.a] != 0 {
+					t.Errorf("%d faults of the one, want none", s.faults[s.a])
+				}
+			})
+		})
+	}
+}

@@ -166,6 +166,7 @@ func (sw *Switch) unplug(p *port) {
 	p.leave()
 	for _, q := range *sw.routes.Load() {
 		q.forgetBacklogTo(p)
+		q.forgetTally(p)
 	}
 	if b := p.bucket.Load(); b != nil {
 		b.stop()
@@ -192,6 +193,7 @@ func (sw *Switch) move(p *port, cid uint32) error {
 	sw.forgetWays()
 	sw.mu.Unlock()
 	p.leaveAs(old)
+	p.forgive() // until it knows, it goes by the old one
 	return nil
 }
 

@@ -18,11 +18,10 @@ func TestAttachPerUser(t *testing.T) {
 		config AttachConfig
 		most   int
 	}{
-		"as told":              {AttachConfig{PerUser: 2}, 2},
-		"as told, of users":    {AttachConfig{PerUser: 3, Users: own}, 3},
-		"all, of users":        {AttachConfig{PerUser: -1, Users: own, First: 10, Last: 13}, 4},
-		"all of one's own":     {AttachConfig{First: 10, Last: 13}, 4},
-		"the default of users": {AttachConfig{Users: own}, DefaultPerUser},
+		"as told":           {AttachConfig{PerUser: 2}, 2},
+		"as told, of users": {AttachConfig{PerUser: 3, Users: own}, 3},
+		"all, of users":     {AttachConfig{PerUser: -1, Users: own, First: 10, Last: 13}, 4},
+		"all of one's own":  {AttachConfig{First: 10, Last: 13}, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sw, a, log := addAttach(t, tc.config)
@@ -51,6 +50,50 @@ func TestAttachPerUser(t *testing.T) {
 			})
 			stacks[0] = mustDial(t, a)
 		})
+	}
+}
+
+// TestPerUserDefault: who is no attacker has no limit that nobody asked for.
+func TestPerUserDefault(t *testing.T) {
+	self := uint32(os.Getuid())
+	other := self + 1
+	for name, tc := range map[string]struct {
+		told int
+		uid  uint32
+		want int
+	}{
+		"root":            {0, 0, -1},
+		"this user":       {0, self, -1},
+		"another":         {0, other, DefaultPerUser},
+		"root, as told":   {5, 0, 5},
+		"self, as told":   {5, self, 5},
+		"another, all":    {-1, other, -1},
+		"another as told": {5, other, 5},
+	} {
+		c := AttachConfig{PerUser: tc.told, Users: []uint32{0, self, other}}
+		if got := c.perUser(tc.uid); got != tc.want {
+			t.Errorf("%s: %d, want %d", name, got, tc.want)
+		}
+	}
+}
+
+// TestTurnedAwayLog has one process be turned away over and over: the log does not grow by
+// a line for each time.
+func TestTurnedAwayLog(t *testing.T) {
+	_, a, log := addAttach(t, AttachConfig{PerUser: 1})
+	s := mustDial(t, a)
+	defer s.Close()
+	const times = 200
+	start := time.Now()
+	for range times {
+		if s, err := attach.Dial(t.Context(), a.config.Socket); err == nil {
+			_ = s.Close()
+			t.Fatal("one more than may")
+		}
+	}
+	most := 1 + int(time.Since(start)/refusalPause)
+	if n := strings.Count(log.String(), "may not attach"); n < 1 || n > most {
+		t.Errorf("%d lines, want 1 to %d: %s", n, most, log)
 	}
 }
 

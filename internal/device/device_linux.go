@@ -39,8 +39,6 @@ type Device struct {
 	down func()      // the guest stopped taking part
 	fail func(error) // the guest broke a ring: its session must end
 
-	patience *patience
-
 	rx, tx, events queue
 
 	resetDue bool // the guest must hear of a transport reset; under events.mu
@@ -66,6 +64,9 @@ type Device struct {
 
 	from Traffic // under tx.mu
 	to   Traffic // under rx.mu
+
+	patience *patience
+	noted    uint64 // bad chains of TX that it knows of; under tx.mu
 }
 
 // Traffic is how much went one way.

@@ -23,7 +23,6 @@ type queue struct {
 	kick    *eventfd.Event
 	call    *eventfd.Bell // nil: the guest polls
 
-	noted                uint64 // bad chains of the ring that patience knows of
 	badChains, idleKicks uint64 // of rings and doorbells that are gone
 
 	done chan struct{} // closed when the goroutine has ended
@@ -50,7 +49,6 @@ func (q *queue) start(mem *guestmem.Memory, c vhostuser.QueueConfig, features ui
 		return err
 	}
 	q.ring, q.mem = ring, mem
-	q.noted = 0
 	q.enabled, q.broken = false, false // whatever an earlier session left
 	q.kick, q.call = c.Kick, c.Call
 	q.done = make(chan struct{})

@@ -161,8 +161,8 @@ func (d *Device) badPacket() {
 
 // badChains needs q.mu. It notes the chains that could not be used.
 func (d *Device) badChains(q *queue) {
-	if n := q.ring.BadChains() - q.noted; n > 0 {
-		q.noted += n
+	if n := q.ring.BadChains() + q.badChains - d.noted; n > 0 {
+		d.noted += n
 		d.patience.fault(n)
 	}
 }
