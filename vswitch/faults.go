@@ -4,9 +4,9 @@ import "sync/atomic"
 
 // Whoever breaks rules over and over is heard less (internal/device/patience.go). That must not
 // happen to a context for what another one does. So a fault is only what nobody else can
-// have had it do: not that a destination refuses, is not there, takes nothing or leaves
-// requests without an answer until there are too many, and not what it had sent when a
-// connection was reset from the other end.
+// have had it do: not that a destination refuses, is not there or takes nothing, and not
+// what it had sent when a connection was reset from the other end. Too many requests are
+// half a fault: the others may be those that do not answer, but nobody makes it ask more.
 
 // inFlight is how many packets of a connection may still come when it has been reset:
 // four times what the largest queue holds (virtqueue.MaxSize), since a guest goes on to
@@ -16,6 +16,17 @@ const (
 	inFlight = 4096
 	maxGrace = 64 * inFlight
 )
+
+// requestsPerFault is how many requests beyond the limits are a fault. A program that
+// tries again when it is refused, and waits between, does not come near what it takes to be heard less.
+const requestsPerFault = 10
+
+// tooMany counts a request beyond the limits.
+func (p *port) tooMany() {
+	if n := p.counters.limited.Add(1); n%requestsPerFault == 0 && p.fault != nil {
+		p.fault()
+	}
+}
 
 // broke counts that the context broke a rule.
 func (p *port) broke(rule *atomic.Uint64) {

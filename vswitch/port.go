@@ -181,7 +181,7 @@ func (p *port) admit(pkt *packet.Packet, to *port) (known, ok bool) {
 			}
 		}
 		if !ok {
-			p.counters.limited.Add(1)
+			p.tooMany()
 			return false, false
 		}
 	case pkt.Op == packet.OpResponse:

@@ -182,8 +182,9 @@ func TestLateIsForgiven(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSuspects(t)
 				do(t, s)
-				if s.faults[s.a] != 0 {
-					t.Errorf("%d faults of the one, want none", s.faults[s.a])
+				// Those that a program does not come to by mistake, see device.patience.
+				if most := int(s.a.port.info().Counters.Limited / requestsPerFault); s.faults[s.a] > most {
+					t.Errorf("%d faults of the one, want %d at most", s.faults[s.a], most)
 				}
 			})
 		})

@@ -10,7 +10,8 @@ import (
 // guest next to nothing, and the device no little: a goroutine that answers nonsense at
 // full speed takes its processor from those that serve others. So a guest that breaks rules
 // more often than by mistake rests after each batch of packets in which it did, for
-// some times as long as that took.
+// some times as long as it was heard since the rest before: what comes without a fault
+// between two faults may well be what makes these dear, as data beyond the credit is.
 //
 // Use newPatience.
 type patience struct {
@@ -20,8 +21,9 @@ type patience struct {
 	mu    sync.Mutex
 	left  float64 // faults that are no matter
 	at    time.Time
-	until time.Time // rests until then
-	paid  uint64    // faults for which it does
+	until time.Time     // rests until then
+	paid  uint64        // faults for which it does
+	heard time.Duration // since the last fault
 }
 
 const (
@@ -37,6 +39,10 @@ const (
 	// longestBatch is the most that a batch counts for: a machine that has others to run
 	// can make it take any time.
 	longestBatch = time.Millisecond
+
+	// mostHeard is the most that a fault counts for: so many of it that are no matter
+	// take a second.
+	mostHeard = time.Second / faultRate
 
 	// leastRest is the shortest rest: what is shorter is added up.
 	leastRest = time.Millisecond
@@ -95,13 +101,19 @@ func (p *patience) end(h hearing) {
 	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	took := min(now.Sub(h.began), longestBatch)
+	p.heard = min(p.heard+took, mostHeard)
 	faults := p.faults.Load()
 	if faults == p.paid {
 		return
 	}
 	p.paid = faults
+	if p.left < 0 {
+		took = p.heard
+	}
+	p.heard = 0
 	if p.until.Before(now) {
 		p.until = now
 	}
-	p.until = p.until.Add(restFactor * min(now.Sub(h.began), longestBatch))
+	p.until = p.until.Add(restFactor * took)
 }

@@ -57,6 +57,33 @@ func TestPatience(t *testing.T) {
 	}
 }
 
+// A fault may come with many packets that have none, and be dear for these.
+func TestPatienceBetweenFaults(t *testing.T) {
+	for _, batch := range []time.Duration{10 * time.Microsecond, 100 * time.Microsecond} {
+		for _, between := range []int{0, 3, 12, 40} {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPatience()
+				var rest, heard time.Duration
+				for i := range 100_000 {
+					faults := uint64(0)
+					if i%(between+1) == 0 {
+						faults = 1
+					}
+					if r := hear(p, batch, faults); i > 20_000 {
+						rest += r
+						heard += batch
+					}
+				}
+				// What remains are the faults that are no matter, and what comes with these.
+				free := float64(faultRate*(between+1)) * batch.Seconds()
+				if part := heard.Seconds() / (rest + heard).Seconds(); part > .1+free {
+					t.Errorf("batches of %v, %d between faults: heard %.2f of the time, want %.2f at most", batch, between, part, .1+free)
+				}
+			})
+		}
+	}
+}
+
 // Whoever mends his ways is heard as before.
 func TestPatienceForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
