@@ -72,7 +72,11 @@ func (b *backlog) hold(p *packet.Packet, sent int, known bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if _, reset := b.resets[outbound(&p.Header)]; reset {
-		return p.Op != packet.OpRequest // all else comes too late
+		if p.Op == packet.OpRequest {
+			return false
+		}
+		b.from.late(&b.from.counters.stray)
+		return true // it comes too late
 	}
 	if p.Op == packet.OpReset && !known {
 		return true
@@ -128,13 +132,18 @@ func (b *backlog) refund(n int) {
 
 // overflow resets the connection of a packet for which there is no room.
 func (b *backlog) overflow(p *packet.Packet) {
-	b.from.counters.overflow.Add(1)
 	asked := b.to.flows.unanswered(inbound(&p.Header))
 	opened := b.from.flows.end(outbound(&p.Header))
 	accepted := b.to.flows.end(inbound(&p.Header))
-	if opened || accepted {
+	switch {
+	case p.Op == packet.OpRequest: // for which nothing is on its way
+		b.from.tooMany(&b.from.counters.overflow)
+	case opened, accepted:
+		b.from.counters.overflow.Add(1)
 		b.from.forgive()
 		b.to.forgive()
+	default:
+		b.from.late(&b.from.counters.overflow)
 	}
 	if h, ok := p.Refusal(); ok {
 		b.from.to.Take(&packet.Packet{Header: h}, nil)

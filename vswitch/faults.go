@@ -21,9 +21,9 @@ const (
 // tries again when it is refused, and waits between, does not come near what it takes to be heard less.
 const requestsPerFault = 10
 
-// tooMany counts a request beyond the limits.
-func (p *port) tooMany() {
-	if n := p.counters.limited.Add(1); n%requestsPerFault == 0 && p.fault != nil {
+// tooMany counts a request beyond the limits, or for which its destination has no room.
+func (p *port) tooMany(rule *atomic.Uint64) {
+	if n := rule.Add(1); n%requestsPerFault == 0 && p.fault != nil {
 		p.fault()
 	}
 }

@@ -181,7 +181,7 @@ func (p *port) admit(pkt *packet.Packet, to *port) (known, ok bool) {
 			}
 		}
 		if !ok {
-			p.tooMany()
+			p.tooMany(&p.counters.limited)
 			return false, false
 		}
 	case pkt.Op == packet.OpResponse:
