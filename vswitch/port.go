@@ -133,11 +133,11 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 	}
 	v := p.wayTo(pkt.DstCID)
 	if v == nil {
-		p.counters.unreachable.Add(1)
+		p.astray(pkt, &p.counters.unreachable)
 		return p.refuse(pkt)
 	}
 	if !v.open {
-		p.counters.denied.Add(1)
+		p.astray(pkt, &p.counters.denied)
 		return p.refuse(pkt)
 	}
 	v.tally.passed.Add(1)
@@ -206,7 +206,7 @@ func (p *port) permits(pkt *packet.Packet, to *port) bool {
 	if p.sw.policy.Load().allows(p.member(), to.member(), pkt.DstPort) {
 		return true
 	}
-	p.counters.denied.Add(1)
+	p.astray(pkt, &p.counters.denied)
 	return false
 }
 

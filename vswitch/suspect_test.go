@@ -152,6 +152,23 @@ func TestLateIsForgiven(t *testing.T) {
 				s.a.send(t, s.b, packet.OpReset, 9, 9, "")
 			}
 		},
+		"data in flight to who has left": func(t *testing.T, s *suspects) {
+			s.a.send(t, s.b, packet.OpRequest, 1, 1, "")
+			s.b.send(t, s.a, packet.OpResponse, 1, 1, "")
+			s.b.port.sw.unplug(s.b.port)
+			for range inFlight {
+				s.a.send(t, s.b, packet.OpRW, 1, 1, "x")
+			}
+			if n := s.a.port.info().Counters.Unreachable; n != inFlight {
+				t.Errorf("%d are counted, want %d", n, inFlight)
+			}
+		},
+		"datagrams to nobody": func(t *testing.T, s *suspects) {
+			for range inFlight {
+				h := packet.Header{SrcCID: 3, DstCID: 99, Type: packet.TypeDatagram, Op: packet.OpRW}
+				s.a.port.Take(&packet.Packet{Header: h}, never{t})
+			}
+		},
 		"its old CID, before it knows": func(t *testing.T, s *suspects) {
 			if err := s.a.port.sw.move(s.a.port, 5); err != nil {
 				t.Fatal(err)
@@ -183,10 +200,29 @@ func TestLateIsForgiven(t *testing.T) {
 				s := newSuspects(t)
 				do(t, s)
 				// Those that a program does not come to by mistake, see device.patience.
-				if most := int(s.a.port.info().Counters.Limited / requestsPerFault); s.faults[s.a] > most {
+				if most := int(s.a.port.info().Counters.Limited / refusalsPerFault); s.faults[s.a] > most {
 					t.Errorf("%d faults of the one, want %d at most", s.faults[s.a], most)
 				}
 			})
 		})
+	}
+}
+
+// TestRefusalsWeigh: what the switch refuses over and over is a fault in the end.
+func TestRefusalsWeigh(t *testing.T) {
+	s := newSuspects(t)
+	const many = 10 * refusalsPerFault
+	for i := range uint32(many) {
+		h := packet.Header{SrcCID: 3, DstCID: 99, SrcPort: i, Type: packet.TypeStream, Op: packet.OpRequest}
+		s.a.port.Take(&packet.Packet{Header: h}, never{t})
+	}
+	if n := s.faults[s.a]; n != many/refusalsPerFault {
+		t.Errorf("%d faults for %d requests to nobody, want %d", n, many, many/refusalsPerFault)
+	}
+	for i := range uint32(DefaultHalfOpen + many) {
+		s.a.send(t, s.b, packet.OpRequest, i, 1, "")
+	}
+	if n := s.faults[s.a]; n != 2*many/refusalsPerFault {
+		t.Errorf("%d faults with %d requests beyond the limits, want %d", n, many, 2*many/refusalsPerFault)
 	}
 }
