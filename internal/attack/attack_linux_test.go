@@ -44,6 +44,8 @@ func TestAttacks(t *testing.T) {
 
 func (at *attack) test(t *testing.T) {
 	a := newArena(t)
+	a.settle()
+	near := a.newBystander()
 	start := a.settle()
 	stop := a.watch()
 	var looks [][]float64 // what each flow kept
@@ -90,6 +92,7 @@ func (at *attack) test(t *testing.T) {
 	if end.Calls == start.Calls {
 		t.Error("honest contexts made no connection")
 	}
+	near.leave()
 	a.ask(endLine)
 }
 

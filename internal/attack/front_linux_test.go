@@ -40,6 +40,7 @@ const (
 const (
 	memBase  = 1 << 20
 	memSize  = 16 << 20
+	fileSize = canarySize + memSize + canarySize
 	ringSize = 256
 	ringArea = 32 << 10 // of each queue
 	txArea   = memBase + 1<<20
@@ -84,7 +85,8 @@ func (a *arena) newFront() *front {
 		a.t.Fatal(err)
 	}
 	f.file = os.NewFile(uintptr(fd), "memfd:attack")
-	f.must(f.file.Truncate(memSize))
+	f.must(f.file.Truncate(fileSize))
+	f.must(layCanaries(f.file))
 	f.mem, err = guestmem.Map([]guestmem.Region{f.region()}, []int{fd})
 	f.must(err)
 	for i := range numQueues {
@@ -132,7 +134,7 @@ func (f *front) must(err error) {
 }
 
 func (f *front) region() guestmem.Region {
-	return guestmem.Region{GuestAddr: memBase, UserAddr: memBase, Size: memSize}
+	return guestmem.Region{GuestAddr: memBase, UserAddr: memBase, Size: memSize, MmapOffset: canarySize}
 }
 
 func (f *front) queue(i int) vhostuser.FrontendQueue {
@@ -149,6 +151,9 @@ func (f *front) close() {
 		_ = f.session.Close()
 	}
 	_ = f.conn.Close()
+	if err := checkCanaries(f.file); err != nil {
+		f.t.Error(err)
+	}
 	for i := range numQueues {
 		_, _ = f.kick[i].Close(), f.call[i].Close()
 	}

@@ -60,6 +60,11 @@ var packetAttacks = []attack{
 	},
 	{
 		name:   "RW before RESPONSE",
+		broken: func(c vswitch.Counters) uint64 { return c.OutOfOrder },
+		run:    early,
+	},
+	{
+		name:   "RW of no connection",
 		broken: func(c vswitch.Counters) uint64 { return c.Stray },
 		run: flood(func(f *front, n uint32) packet.Header {
 			h := f.to(vsock.CIDHost, packet.OpRW, n, mutePort)
@@ -127,6 +132,28 @@ var packetAttacks = []attack{
 		broken: func(c vswitch.Counters) uint64 { return c.Overflow },
 		run:    toStuckGuest,
 	},
+}
+
+// early answers those who connect to it by data, over and over, and not by a RESPONSE.
+func early(a *arena, on func() bool) {
+	f := a.connect(guestSocket)
+	defer f.close()
+	var asked []packet.Header
+	f.receive = func(h packet.Header) {
+		if h.Op == packet.OpRequest {
+			asked = append(asked, h)
+		}
+	}
+	for on() {
+		f.pump()
+		for _, h := range asked {
+			r := h.Reply(packet.OpRW)
+			r.Len, r.BufAlloc = 100, 1<<18
+			f.send(r, on)
+		}
+		asked = asked[:0]
+		f.rest()
+	}
 }
 
 // overrun sends more than there is credit for, to the host and past it.

@@ -55,6 +55,11 @@ var queueAttacks = []attack{
 		run:    badChains,
 	},
 	{
+		name:   "buffers across the ends of memory",
+		broken: func(c vswitch.Counters) uint64 { return c.BadChains },
+		run:    atTheEdges,
+	},
+	{
 		name:   "no end of packets",
 		broken: func(c vswitch.Counters) uint64 { return c.Malformed },
 		run:    endless,

@@ -33,6 +33,7 @@ const (
 	hangPort   = 5001 // never accepts
 	sourcePort = 5002 // accepts, and sends without end
 	nobodyPort = 5003 // nobody listens
+	lurePort   = 5004 // of the attacker, to which the host connects
 )
 
 // Sockets, in the victim's folder.
@@ -88,6 +89,9 @@ func runVictim(dir string) error {
 	if err := v.openPorts(ctx); err != nil {
 		return err
 	}
+	lured := make(chan struct{})
+	go func() { defer close(lured); v.lure(ctx) }()
+	defer func() { cancel(); <-lured }()
 	out := json.NewEncoder(os.Stdout)
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
@@ -146,6 +150,18 @@ func (v *victim) openPorts(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// lure connects to the attacker over and over, whatever comes of that.
+func (v *victim) lure(ctx context.Context) {
+	for ctx.Err() == nil {
+		once, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		if c, err := vsock.Dial(once, v.sw.Host(), vsock.Addr{CID: attackerCID, Port: lurePort}); err == nil {
+			_ = c.Close()
+		}
+		cancel()
+		<-time.After(callPause)
+	}
 }
 
 // source sends for as long as it can.
