@@ -15,7 +15,7 @@ type Counters struct {
 	Denied      uint64 `json:"denied"`      // destination that policy denies: answered with RST
 	Limited     uint64 `json:"limited"`     // REQUEST beyond the limits of connections: answered with RST
 	Unsolicited uint64 `json:"unsolicited"` // RESPONSE to a REQUEST that nobody made: answered with RST
-	Overflow    uint64 `json:"overflow"`    // beyond what may wait for another guest: the connection was reset
+	Overflow    uint64 `json:"overflow"`    // beyond what may wait for another guest: the connection was reset, or the REQUEST refused
 
 	// To a context of this program, the host for one, which checks what it is sent:
 	Credit     uint64 `json:"credit"`       // data beyond the credit: the connection was reset

@@ -146,7 +146,7 @@ func atTheEdges(a *arena, on func() bool) {
 	over := func(i int) (addr uint64, n uint32) {
 		by := []uint64{1, 2, 8, 44, 63, 64, 512, 4096}[i/2%8]
 		if i%2 == 0 {
-			return memBase + memSize - 64, uint32(64 + by) // too long by that
+			return memBase + memSize - 20, uint32(64 + by) // a header does not fit before the end
 		}
 		return memBase - by, uint32(by + 128) // begins before
 	}
