@@ -38,9 +38,6 @@ func (d *Device) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 		n, ok, err = d.put(p)
 	}
 	d.publishRX()
-	if ok && p.Op == packet.OpRequest {
-		d.signal(q) // who is asked for a connection is woken, whoever polls
-	}
 	switch {
 	case ok || err != nil:
 	case w != nil:

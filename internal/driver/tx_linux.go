@@ -80,8 +80,8 @@ func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 			d.fail(err)
 			return int(p.Len), true
 		}
-		if t.ring.Publish() || p.Op == packet.OpRequest {
-			_ = t.kick.Signal() // who is asked for a connection is woken, whoever polls
+		if t.ring.Publish() {
+			_ = t.kick.Signal()
 		}
 		if n += size; n == int(p.Len) {
 			return n, true

@@ -3,11 +3,13 @@ package stack
 import (
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
 
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 	"vsockets.dev/vsock"
 )
 
@@ -20,11 +22,15 @@ type listener struct {
 	mu       sync.Mutex
 	sig      signal
 	backlog  int
-	reserved int     // connections in queue, or on their way into it
-	queue    []*conn // established, not accepted
+	reserved int       // connections in queue, or on their way into it
+	queue    []*conn   // established, not accepted
+	from     spin.Ring // by which the last of them came
 	closed   bool
 	deadline deadline
 	watchers watchers
+
+	spinMu sync.Mutex // one Accept looks at a time
+	spin   spin.Wait  // spinMu
 }
 
 func newListener(cid uint32, typ packet.Type, opt options, backlog int) *listener {
@@ -58,6 +64,7 @@ func (l *listener) enqueue(c *conn) {
 		return
 	}
 	l.queue = append(l.queue, c)
+	l.from = c.in
 	l.watchers.fire()
 	l.mu.Unlock()
 	l.sig.send()
@@ -72,6 +79,25 @@ func (l *listener) accept(wait bool) (*conn, error) {
 		case !wait:
 			return nil, syscall.EAGAIN
 		}
+		l.await()
+	}
+}
+
+// await returns when the signal is sent. Who has asked for a connection is likely to ask
+// for another: so this looks for a short time into the ring that the last one came by,
+// after those who have just got theirs have had their turn.
+func (l *listener) await() {
+	if !l.spinMu.TryLock() {
+		<-l.sig
+		return
+	}
+	l.mu.Lock()
+	from := l.from
+	l.mu.Unlock()
+	runtime.Gosched()
+	sent := look(&l.spin, l.sig, from)
+	l.spinMu.Unlock()
+	if !sent {
 		<-l.sig
 	}
 }
