@@ -96,6 +96,8 @@ func (d *Device) StopQueue(i int) (base uint16, err error) {
 	case rxQueue:
 		base = d.rx.stop()
 	case txQueue:
+		d.tx.enable(false)
+		d.settle()
 		base = d.tx.stop()
 	case eventQueue:
 		return d.stopEvents(), nil

@@ -46,12 +46,13 @@ type Device struct {
 	mem      *guestmem.Memory // of the session's goroutine
 	features atomic.Uint64    // those that the driver took
 
-	txPacket packet.Packet // under tx.mu
-	pollers  int           // who polls TX; the guest is not asked for a kick; under tx.mu
-	lease    spin.Lease
-	heldBack bool         // Out refused a packet and has not called waker yet; under tx.mu
-	waker    packet.Waker // a txWaker, made once
-	resting  atomic.Bool  // TX rests until there is room for replies
+	txPacket  packet.Packet // under tx.mu
+	pollers   int           // who polls TX; the guest is not asked for a kick; under tx.mu
+	lease     spin.Lease
+	moderated moderated
+	heldBack  bool         // Out refused a packet and has not called waker yet; under tx.mu
+	waker     packet.Waker // a txWaker, made once
+	resting   atomic.Bool  // TX rests until there is room for replies
 
 	// Under rx.mu.
 	rxHeader [packet.HeaderSize]byte

@@ -118,13 +118,12 @@ func (d *Device) sendLocked() (more bool) {
 			break
 		}
 		q.ring.Push(q.chain.Head, 0)
+		d.moderated.returned += q.chain.Descriptors
 		bytes += q.chain.ReadLen
 	}
 	d.badChains(q)
 	// Even if n is 0: Pop may have come by bad chains, which go back too.
-	if q.ring.Publish() {
-		d.signal(q)
-	}
+	d.returnTX(q.ring.Publish())
 	return n > 0
 }
 

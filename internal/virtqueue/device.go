@@ -40,6 +40,7 @@ type Chain struct {
 	Head               uint16
 	Readable, Writable [][]byte
 	ReadLen, WriteLen  int // bytes of each
+	Descriptors        int // of the queue, that are the driver's again after Push
 }
 
 // NewDevice finds a queue in a guest's memory. It does not touch that memory.
@@ -70,6 +71,9 @@ func (q *Device) Move(mem *guestmem.Memory) error {
 
 // Base is the index of the next entry to take.
 func (q *Device) Base() uint16 { return q.next }
+
+// Size is how many descriptors the queue has.
+func (q *Device) Size() int { return int(q.size) }
 
 // BadChains counts chains that could not be used. Any goroutine may ask.
 func (q *Device) BadChains() uint64 { return q.bad.Load() }
@@ -137,6 +141,7 @@ func (q *Device) walk(c *Chain, head uint16) (n int, ok bool) {
 				return n, false
 			}
 			nested, entries, i = true, len(table)/descSize, 0
+			c.Descriptors = n
 			limit++ // the reference to the table is no buffer
 			continue
 		}
@@ -147,6 +152,9 @@ func (q *Device) walk(c *Chain, head uint16) (n int, ok bool) {
 			return n, false
 		}
 		if d.flags&flagNext == 0 {
+			if !nested {
+				c.Descriptors = n
+			}
 			return n, true
 		}
 		i = int(d.next)
