@@ -15,7 +15,7 @@ type benchScale struct {
 	Contexts int           `default:"100" help:"Attached contexts."`
 	Conns    int           `default:"10000" help:"Idle connections."`
 	Streams  int           `default:"1000" help:"Connections that move data together."`
-	Rounds   int           `default:"3" help:"How often everything is measured."`
+	Rounds   int           `default:"5" help:"How often everything is measured."`
 	Time     time.Duration `default:"1s" help:"How long one measurement takes."`
 	IdleTime time.Duration `default:"5s" help:"How long idle connections are watched."`
 	JSON     bool          `help:"Print everything, as JSON."`

@@ -142,11 +142,15 @@ func TestParseDevice(t *testing.T) {
 func TestScaleReport(t *testing.T) {
 	r := &ScaleReport{Version: reportVersion, Idle: IdleCost{Contexts: 1, Conns: 2, CPUShare: 0.004, BytesPerConn: 5000}}
 	for _, p := range []struct {
-		kind           string
+		kind, over     string
 		conns, stalled int
 		v              float64
-	}{{"up", 1, 0, 10}, {"up", 1000, 0, 9}, {"up", 999, 1, 1}, {"connect", 10, 0, 100}, {"connect", 10000, 0, 50}} {
-		r.add(p.kind, p.conns, p.stalled, p.v)
+	}{
+		{"up", "", 1, 0, 10}, {"up", "", 1000, 0, 9}, {"up", "", 999, 1, 1},
+		{"up", overUnix, 1, 0, 5}, {"up", overUnix, 1000, 0, 3},
+		{"connect", "", 10, 0, 100}, {"connect", "", 10000, 0, 50},
+	} {
+		r.add(Point{Kind: p.kind, Over: p.over, Conns: p.conns, Stalled: p.stalled}, p.v)
 	}
 	text, err := json.Marshal(r)
 	if err != nil {
@@ -155,12 +159,24 @@ func TestScaleReport(t *testing.T) {
 	if r, err = ParseScale(text); err != nil {
 		t.Fatal(err)
 	}
-	var got []bool
-	for _, target := range r.Targets {
-		got = append(got, target.Reached)
+	type result struct {
+		value   float64
+		reached bool // true as well where there is no target
 	}
-	// CPU, memory, together, beside a slow one, in a crowd.
-	if diff := cmp.Diff([]bool{true, false, true, false, false}, got); diff != "" {
+	var got []result
+	for _, target := range r.Targets {
+		got = append(got, result{target.Value, target.Reached})
+	}
+	want := []result{
+		{0.004, true}, // CPU
+		{5000, false}, // memory
+		{0.9, true},   // together
+		{0.6, true},   // over Unix sockets
+		{3, true},     // against those
+		{1. / 9, false},
+		{0.5, false}, // in a crowd
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(result{})); diff != "" {
 		t.Errorf("%s\n%s", diff, r.Table())
 	}
 }

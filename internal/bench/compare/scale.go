@@ -65,35 +65,34 @@ type IdleCost struct {
 
 // Point is one measurement among many connections.
 type Point struct {
-	Kind    string    `json:"kind"`  // up, down: Gb/s; connect: a second; echo: µs
+	Kind    string    `json:"kind"`           // up, down: Gb/s; connect: a second; echo: µs
+	Over    string    `json:"over,omitempty"` // what it is compared with; nothing: an attached context
 	Conns   int       `json:"conns"` // streams that move data, or idle ones beside
 	Stalled int       `json:"stalled,omitempty"`
 	Values  []float64 `json:"values"` // by round
 	Median  float64   `json:"median"`
 }
 
-func (r *ScaleReport) point(kind string, conns, stalled int) *Point {
-	for _, p := range r.Points {
-		if p.Kind == kind && p.Conns == conns && p.Stalled == stalled {
-			return p
-		}
-	}
-	return nil
+// same says whether a value of one belongs to the other.
+func (p *Point) same(q *Point) bool {
+	return p.Kind == q.Kind && p.Over == q.Over && p.Conns == q.Conns && p.Stalled == q.Stalled
 }
 
-func (r *ScaleReport) add(kind string, conns, stalled int, v float64) {
-	p := r.point(kind, conns, stalled)
-	if p == nil {
-		p = &Point{Kind: kind, Conns: conns, Stalled: stalled}
-		r.Points = append(r.Points, p)
+func (r *ScaleReport) add(p Point, v float64) {
+	for _, q := range r.Points {
+		if q.same(&p) {
+			q.Values = append(q.Values, v)
+			return
+		}
 	}
-	p.Values = append(p.Values, v)
+	p.Values = []float64{v}
+	r.Points = append(r.Points, &p)
 }
 
 // ScaleTarget is a target, and what was measured.
 type ScaleTarget struct {
 	What    string  `json:"what"`
-	Target  float64 `json:"target"`
+	Target  float64 `json:"target"` // 0: none, it is what others do
 	Value   float64 `json:"value"`
 	AtMost  bool    `json:"at_most,omitempty"`
 	Reached bool    `json:"reached"`
@@ -117,20 +116,11 @@ func (r *ScaleReport) summarize() {
 		{What: "idle: bytes for each end of a connection", Target: maxBytesPerConn, Value: r.Idle.BytesPerConn, AtMost: true},
 	}
 	for _, kind := range []string{string(bench.Up), string(bench.Down)} {
-		var one, many, slow *Point
-		for _, p := range r.Points {
-			switch {
-			case p.Kind != kind:
-			case p.Stalled > 0:
-				slow = p
-			case p.Conns == 1:
-				one = p
-			default:
-				many = p
-			}
-		}
-		r.compare(fmt.Sprintf("%s: many streams together against one", kind), minTogether, many, one)
-		r.compare(fmt.Sprintf("%s: beside one that nobody reads, against without it", kind), minBesideSlow, slow, many)
+		own, unix := r.streams(kind, ""), r.streams(kind, overUnix)
+		r.compare(fmt.Sprintf("%s: many streams together against one", kind), minTogether, own.many, own.one)
+		r.compare(fmt.Sprintf("%s: the same over Unix sockets", kind), 0, unix.many, unix.one)
+		r.compare(fmt.Sprintf("%s: many streams together against as many over Unix sockets", kind), 0, own.many, unix.many)
+		r.compare(fmt.Sprintf("%s: beside one that nobody reads, against without it", kind), minBesideSlow, own.slow, own.many)
 	}
 	var first, last *Point
 	for _, p := range r.Points {
@@ -151,6 +141,27 @@ func (r *ScaleReport) summarize() {
 			t.Reached = t.Value <= t.Target
 		}
 	}
+}
+
+// overUnix is Point.Over of what moves between the same processes over Unix sockets.
+const overUnix = "unix"
+
+// streamPoints are the points of streams that move data one way.
+type streamPoints struct{ one, many, slow *Point }
+
+func (r *ScaleReport) streams(kind, over string) (s streamPoints) {
+	for _, p := range r.Points {
+		switch {
+		case p.Kind != kind || p.Over != over:
+		case p.Stalled > 0:
+			s.slow = p
+		case p.Conns == 1:
+			s.one = p
+		default:
+			s.many = p
+		}
+	}
+	return s
 }
 
 func (r *ScaleReport) compare(what string, target float64, a, b *Point) {
@@ -192,6 +203,10 @@ func (r *ScaleReport) Table() string {
 	b.WriteString("\n\n")
 	b.WriteString("| what | target | measured | |\n|---|---:|---:|---|\n")
 	for _, t := range r.Targets {
+		if t.Target == 0 {
+			fmt.Fprintf(&b, "| %s | – | %s | |\n", t.What, scaleNumber(t.Value))
+			continue
+		}
 		sign, word := "≥", "not reached"
 		if t.AtMost {
 			sign = "≤"
@@ -201,10 +216,14 @@ func (r *ScaleReport) Table() string {
 		}
 		fmt.Fprintf(&b, "| %s | %s %s | %s | %s |\n", t.What, sign, scaleNumber(t.Target), scaleNumber(t.Value), word)
 	}
-	b.WriteString("\n| measurement | connections | that nobody reads | median |\n|---|---:|---:|---:|\n")
+	b.WriteString("\n| measurement | over | connections | that nobody reads | median |\n|---|---|---:|---:|---:|\n")
 	units := map[string]string{"up": "Gb/s", "down": "Gb/s", "connect": "1/s", "echo": "µs, p50"}
 	for _, p := range r.Points {
-		fmt.Fprintf(&b, "| %s, %s | %d | %d | %s |\n", p.Kind, units[p.Kind], p.Conns, p.Stalled, number(p.Median))
+		over := attachHost{}.Name()
+		if p.Over != "" {
+			over = p.Over
+		}
+		fmt.Fprintf(&b, "| %s, %s | %s | %d | %d | %s |\n", p.Kind, units[p.Kind], over, p.Conns, p.Stalled, number(p.Median))
 	}
 	return b.String()
 }

@@ -30,26 +30,38 @@ func Scale(ctx context.Context, c ScaleConfig) (_ *ScaleReport, err error) {
 	if rep.Idle, err = idle(ctx, dir, c); err != nil {
 		return nil, err
 	}
-	own := filepath.Join(dir, "link")
-	if err := os.Mkdir(own, 0o700); err != nil {
-		return nil, err
+	l := new(chain)
+	defer func() { err = errors.Join(err, l.Close()) }()
+	open := func(t transport) (link, error) {
+		own := filepath.Join(dir, t.Name())
+		if err := os.Mkdir(own, 0o700); err != nil {
+			return nil, err
+		}
+		k, err := t.Open(ctx, own, c.Child)
+		if err == nil {
+			l.add(k.Close)
+		}
+		return k, err
 	}
-	l, err := attachHost{}.Open(ctx, own, c.Child)
+	host, err := open(attachHost{})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	busy := startBusy()
-	if err := c.streams(ctx, l, rep); err != nil {
+	unix, err := open(sockets{"unix"})
+	if err != nil {
 		return nil, err
 	}
-	if err := c.crowds(ctx, l, rep); err != nil {
+	busy := startBusy()
+	if err := c.streams(ctx, host, unix, rep); err != nil {
+		return nil, err
+	}
+	if err := c.crowds(ctx, host, rep); err != nil {
 		return nil, err
 	}
 	if err := l.Close(); err != nil {
 		return nil, err
 	}
-	rep.Machine.OthersBusy = busy.others() // now that the child has ended, it is not one of them
+	rep.Machine.OthersBusy = busy.others() // now that the children have ended, they are not others
 	rep.summarize()
 	return rep, nil
 }
@@ -115,20 +127,25 @@ func memory() float64 {
 }
 
 // streams compares one stream with many, and many with a slow one among them.
-func (c *ScaleConfig) streams(ctx context.Context, l link, rep *ScaleReport) error {
+func (c *ScaleConfig) streams(ctx context.Context, host, unix link, rep *ScaleReport) error {
 	for round := range c.Rounds {
 		for _, kind := range []bench.Kind{bench.Up, bench.Down} {
 			for _, job := range []struct {
-				streams, stalled int
-			}{{1, 0}, {c.Streams, 0}, {c.Streams - 1, 1}} {
-				c.tell(fmt.Sprintf("round %d: %s, %d streams and %d that nobody reads", round+1, kind, job.streams, job.stalled))
-				r, err := l.Run(ctx, bench.Job{
-					Kind: kind, Block: 64 << 10, Streams: job.streams, Time: c.Time, Extra: bench.Extra{Stalled: job.stalled},
+				link link
+				Point
+			}{
+				{host, Point{Conns: 1}}, {host, Point{Conns: c.Streams}}, {host, Point{Conns: c.Streams - 1, Stalled: 1}},
+				{unix, Point{Over: overUnix, Conns: 1}}, {unix, Point{Over: overUnix, Conns: c.Streams}},
+			} {
+				job.Kind = string(kind)
+				c.tell(fmt.Sprintf("round %d: %s, %d streams and %d that nobody reads", round+1, kind, job.Conns, job.Stalled))
+				r, err := job.link.Run(ctx, bench.Job{
+					Kind: kind, Block: 64 << 10, Streams: job.Conns, Time: c.Time, Extra: bench.Extra{Stalled: job.Stalled},
 				})
 				if err != nil {
-					return fmt.Errorf("compare: %s with %d streams: %w", kind, job.streams, err)
+					return fmt.Errorf("compare: %s with %d streams: %w", kind, job.Conns, err)
 				}
-				rep.add(string(kind), job.streams, job.stalled, r.BytesPerSecond()*8/1e9)
+				rep.add(job.Point, r.BytesPerSecond()*8/1e9)
 			}
 		}
 	}
@@ -145,11 +162,11 @@ func (c *ScaleConfig) crowds(ctx context.Context, l link, rep *ScaleReport) erro
 			if err != nil {
 				return fmt.Errorf("compare: beside %d connections: %w", n, err)
 			}
-			rep.add("connect", n, 0, r.OpsPerSecond())
+			rep.add(Point{Kind: "connect", Conns: n}, r.OpsPerSecond())
 			if r, err = l.Run(ctx, bench.Job{Kind: bench.Echo, Block: echoBlock, Streams: 1, Time: c.Time, Extra: extra}); err != nil {
 				return fmt.Errorf("compare: beside %d connections: %w", n, err)
 			}
-			rep.add("echo", n, 0, float64(r.Latency.P50)/1e3)
+			rep.add(Point{Kind: "echo", Conns: n}, float64(r.Latency.P50)/1e3)
 		}
 	}
 	return nil
