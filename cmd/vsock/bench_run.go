@@ -137,7 +137,7 @@ func (b *benchRun) Run(ctx context.Context, out io.Writer) error {
 	if !b.JSON {
 		return nil
 	}
-	return printJSON(out, all)
+	return writeJSON(out, all)
 }
 
 // benchStatus tells a far end that is not there from one that goes away.
