@@ -92,6 +92,9 @@ func (c *cpCommand) Run(ctx context.Context, out io.Writer) error {
 		if c.Src != "" {
 			return withStatus(exitUsage, errors.New("--serve takes no files to copy; leave one of the two out"))
 		}
+		if c.JSON {
+			return withStatus(exitUsage, errors.New("--json tells of one copy, and --serve of many, on standard error; leave one of the two out"))
+		}
 		return c.serve(ctx)
 	}
 	if c.Src == "" || c.Dst == "" {
