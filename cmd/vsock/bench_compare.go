@@ -19,7 +19,7 @@ type benchCompare struct {
 	Rounds int           `default:"5" help:"How often everything is measured."`
 	Time   time.Duration `default:"500ms" help:"How long one measurement takes."`
 	SVG    string        `name:"svg" help:"Write a picture of the comparison here." placeholder:"FILE"`
-	JSON   bool          `help:"Print everything, as JSON."`
+	JSON   bool          `help:"Print everything, as one JSON document that vsock bench render reads."`
 }
 
 // Help is what --help shows beside the flags.
@@ -66,7 +66,7 @@ func (b *benchCompare) Run(ctx context.Context, out io.Writer) error {
 		}
 	}
 	if b.JSON {
-		return printJSON(out, rep)
+		return writeDocument(out, rep)
 	}
 	_, err = io.WriteString(out, rep.Table())
 	return err

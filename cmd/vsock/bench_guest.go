@@ -19,7 +19,7 @@ type benchGuest struct {
 	Loopback string        `help:"The program of test/loopback, which compares package vsock with another one inside a guest. Default: that is left out." placeholder:"FILE"`
 	Rounds   int           `default:"5" help:"How often everything is measured."`
 	Time     time.Duration `default:"500ms" help:"How long one measurement takes."`
-	JSON     bool          `help:"Print everything, as JSON."`
+	JSON     bool          `help:"Print everything, as one JSON document that vsock bench render reads."`
 }
 
 // Help is what --help shows beside the flags.
@@ -57,7 +57,7 @@ func (b *benchGuest) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if b.JSON {
-		return printJSON(out, rep)
+		return writeDocument(out, rep)
 	}
 	_, err = io.WriteString(out, rep.Table())
 	return err

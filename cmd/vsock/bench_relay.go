@@ -15,7 +15,7 @@ import (
 type benchRelay struct {
 	Rounds int           `default:"5" help:"How often everything is measured."`
 	Time   time.Duration `default:"500ms" help:"How long one measurement takes."`
-	JSON   bool          `help:"Print everything, as JSON."`
+	JSON   bool          `help:"Print everything, as one JSON document that vsock bench render reads."`
 }
 
 // Help is what --help shows beside the flags.
@@ -53,7 +53,7 @@ func (b *benchRelay) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if b.JSON {
-		return printJSON(out, rep)
+		return writeDocument(out, rep)
 	}
 	_, err = io.WriteString(out, rep.Table())
 	return err

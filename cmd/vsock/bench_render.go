@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -110,11 +109,4 @@ func rewriteDoc(path string, parts []part) error {
 		}
 	}
 	return os.WriteFile(path, doc, 0o644)
-}
-
-// printJSON prints a value for programs.
-func printJSON(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
-	e.SetIndent("", " ")
-	return e.Encode(v)
 }

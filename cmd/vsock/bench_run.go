@@ -17,7 +17,8 @@ import (
 // benchServe is the far end.
 type benchServe struct {
 	benchAddr
-	MaxConns int `default:"2048" help:"The most connections at a time."`
+	MaxConns int  `default:"2048" help:"The most connections at a time."`
+	JSON     bool `name:"json" help:"Tell where it serves as JSON."`
 }
 
 // Help is what --help shows beside the flags.
@@ -42,7 +43,18 @@ func (b *benchServe) Run(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	_, _ = fmt.Fprintf(out, "serving measurements on %s\n", l.Addr())
+	if b.JSON {
+		err = writeJSON(out, struct {
+			Network string `json:"network"`
+			Addr    string `json:"addr"`
+		}{l.Addr().Network(), l.Addr().String()})
+	} else {
+		_, err = fmt.Fprintf(out, "serving measurements on %s\n", l.Addr())
+	}
+	if err != nil { // who asked for it never learns where it is
+		_ = l.Close()
+		return err
+	}
 	s := bench.Server{MaxConns: b.MaxConns, Log: func(err error) { _, _ = fmt.Fprintln(os.Stderr, "vsock:", err) }}
 	return s.Serve(ctx, patientListener(l, os.Stderr))
 }
@@ -137,7 +149,7 @@ func (b *benchRun) Run(ctx context.Context, out io.Writer) error {
 	if !b.JSON {
 		return nil
 	}
-	return printJSON(out, all)
+	return writeJSON(out, all)
 }
 
 // benchStatus tells a far end that is not there from one that goes away.

@@ -18,7 +18,7 @@ type benchScale struct {
 	Rounds   int           `default:"5" help:"How often everything is measured."`
 	Time     time.Duration `default:"1s" help:"How long one measurement takes."`
 	IdleTime time.Duration `default:"5s" help:"How long idle connections are watched."`
-	JSON     bool          `help:"Print everything, as JSON."`
+	JSON     bool          `help:"Print everything, as one JSON document that vsock bench render reads."`
 }
 
 // Help is what --help shows beside the flags.
@@ -51,7 +51,7 @@ func (b *benchScale) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	if b.JSON {
-		return printJSON(out, rep)
+		return writeDocument(out, rep)
 	}
 	_, err = io.WriteString(out, rep.Table())
 	return err

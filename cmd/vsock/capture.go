@@ -19,6 +19,7 @@ type captureCommand struct {
 	Filter  string `placeholder:"EXPR" help:"Which packets: see below."`
 	SnapLen int    `name:"snaplen" short:"s" default:"65536" placeholder:"BYTES" help:"How much of each payload is kept; 0 is nothing (default: ${default})."`
 	Count   int    `short:"c" placeholder:"N" help:"End after so many packets."`
+	Verbose bool   `short:"v" help:"Tell on standard error when it has begun: what is sent from then on is captured."`
 	JSON    bool   `name:"json" help:"Show packets as JSON, a line each."`
 
 	stderr io.Writer
@@ -64,6 +65,9 @@ func (c *captureCommand) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer func() { _ = from.Close() }()
+	if c.Verbose && c.Read == "" {
+		_, _ = fmt.Fprintln(c.stderr, "vsock: capturing") // the switch has answered that it does
+	}
 	to, err := c.sink(out)
 	if err != nil {
 		return err
@@ -144,7 +148,7 @@ func (c *captureCommand) sink(out io.Writer) (packetSink, error) {
 			return err
 		}
 		if c.JSON {
-			show = func(p *capture.Packet) error { return writeLine(out, packetJSON(p)) }
+			show = func(p *capture.Packet) error { return writeJSON(out, packetJSON(p)) }
 		}
 		return packetSink{show, func() error { return nil }}, nil
 	}

@@ -33,7 +33,7 @@ type cpCommand struct {
 	Port     uint32        `default:"6077" help:"With --serve: the port to listen on (default: ${default})."`
 	ReadOnly bool          `help:"With --serve: take no files."`
 	MaxSize  uint64        `placeholder:"BYTES" help:"With --serve: the largest file that is taken. Default: no limit."`
-	Wait     time.Duration `placeholder:"TIME" help:"Try again for so long while nobody is there."`
+	Wait     time.Duration `placeholder:"TIME" help:"Try again for so long while nobody is there; with --serve, while the stack is not."`
 	Quiet    bool          `short:"q" help:"Show no progress."`
 	JSON     bool          `name:"json" help:"Tell the size and the SHA-256 as JSON."`
 
@@ -91,6 +91,9 @@ func (c *cpCommand) Run(ctx context.Context, out io.Writer) error {
 	if c.Serve != "" {
 		if c.Src != "" {
 			return withStatus(exitUsage, errors.New("--serve takes no files to copy; leave one of the two out"))
+		}
+		if c.JSON {
+			return withStatus(exitUsage, errors.New("--json tells of one copy, and --serve of many, on standard error; leave one of the two out"))
 		}
 		return c.serve(ctx)
 	}
@@ -168,7 +171,7 @@ func (c *cpCommand) serve(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	s, err := c.open()
+	s, err := c.openWithin(ctx, c.Wait)
 	if err != nil {
 		return err
 	}

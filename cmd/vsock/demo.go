@@ -18,6 +18,7 @@ import (
 type demoCommand struct {
 	Size      int64 `default:"256" help:"MiB to send each way."`
 	InProcess bool  `help:"Boot no guests: run between contexts in this program."`
+	JSON      bool  `name:"json" help:"Show each step as JSON, in a line."`
 	Verbose   bool  `help:"Show the guests' consoles and the switch's log on standard error."`
 }
 
@@ -61,7 +62,7 @@ func (d *demoCommand) Run(ctx context.Context, out io.Writer) error {
 	sw := vswitch.New(d.config())
 	defer func() { _ = sw.Close() }()
 
-	r := &report{out: out}
+	r := &report{out: out, json: d.JSON}
 	peers, end, err := d.bootPeers(ctx, r, sw)
 	if err != nil {
 		return err

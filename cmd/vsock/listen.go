@@ -27,6 +27,7 @@ type listenCommand struct {
 	Exec     string        `placeholder:"COMMAND" help:"Run a command for each connection, which is its standard input and output. There is no shell: write sh -c '...' for one."`
 	MaxConns int           `default:"64" help:"With --exec: how many connections there are at a time. Further ones wait until one has ended."`
 	Idle     time.Duration `placeholder:"TIME" help:"End a connection when nothing has moved either way for so long. Default: never."`
+	Wait     time.Duration `placeholder:"TIME" help:"Try again for so long while the stack is not there, as where a switch is starting."`
 	Verbose  bool          `short:"v" help:"Tell on standard error where it listens, and who connects."`
 
 	stderr io.Writer
@@ -59,7 +60,7 @@ func (c *listenCommand) Run(ctx context.Context, out io.Writer) error {
 	}
 	defer keepSIGPIPE()()
 	c.stderr = os.Stderr
-	s, err := c.open()
+	s, err := c.openWithin(ctx, c.Wait)
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (c *listenCommand) check() error {
 			return fmt.Errorf("--exec: %w; is it installed, and does its name need a path?", err)
 		}
 	}
-	return checkTimes(c.Idle)
+	return checkTimes(c.Idle, c.Wait)
 }
 
 // tell says where it listens, if that is asked for or cannot be known.

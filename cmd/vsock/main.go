@@ -41,6 +41,17 @@ type commands struct {
 	Man        manCommand        `cmd:"" help:"Write the manual pages."`
 }
 
+// Help is what --help shows beside the commands.
+func (*commands) Help() string {
+	return `Commands that tell something have --json: a JSON value in each line, and errors as ever in a line on
+standard error. The reports of bench compare, scale, relay and guest are one indented document.
+Without --json: connect, listen, forward and ssh-proxy, whose output is another's; forward and
+switch have --log-format json, and what a switch is like is told by ps; bench render, whose input is JSON;
+completion and man, which write for others; and guest rm, which says nothing.
+
+` + exitHelp
+}
+
 func main() {
 	// The same program is the init process of the demonstration's guest.
 	for name, h := range guestpeer.New(vsock.Kernel()).Handlers() {

@@ -4,6 +4,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -33,6 +35,22 @@ func (c *completionCommand) Run(out io.Writer, k *kong.Context) error {
 	return clidoc.Completion(out, k.Model, c.Shell)
 }
 
+// sourceDate is the day of the source's last change, if it was built from a repository:
+// the same source gives the same pages.
+func sourceDate() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.time" {
+			day, _, _ := strings.Cut(s.Value, "T")
+			return day
+		}
+	}
+	return ""
+}
+
 // manCommand writes the manual pages.
 type manCommand struct {
 	Dir string `arg:"" type:"existingdir" help:"The folder."`
@@ -49,7 +67,7 @@ func (*manCommand) Help() string {
 
 // Run writes them.
 func (c *manCommand) Run(k *kong.Context) error {
-	for _, p := range clidoc.Pages(k.Model) {
+	for _, p := range clidoc.Pages(k.Model, sourceDate()) {
 		f, err := os.Create(filepath.Join(c.Dir, p.Name))
 		if err != nil {
 			return err

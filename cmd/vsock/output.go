@@ -62,12 +62,13 @@ func onTerminal(out io.Writer) bool {
 	return ok && isTerminal(f) && os.Getenv("TERM") != "dumb"
 }
 
-// writeJSON writes a value for programs, that people can read too.
-func writeJSON(out io.Writer, v any) error {
+// writeJSON writes a value for programs, in a line: what reads lines can read it.
+func writeJSON(out io.Writer, v any) error { return json.NewEncoder(out).Encode(v) }
+
+// writeDocument writes measurements that are kept in a file, and compared with others
+// line by line.
+func writeDocument(out io.Writer, v any) error {
 	e := json.NewEncoder(out)
-	e.SetIndent("", "  ")
+	e.SetIndent("", " ")
 	return e.Encode(v)
 }
-
-// writeLine writes a value in a line.
-func writeLine(out io.Writer, v any) error { return json.NewEncoder(out).Encode(v) }

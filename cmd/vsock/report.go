@@ -12,16 +12,40 @@ import (
 // report shows steps as they are taken, with a bar for long ones on a terminal.
 type report struct {
 	out           io.Writer
+	json          bool
 	steps, failed int
 }
 
-func (r *report) printf(format string, args ...any) { _, _ = fmt.Fprintf(r.out, format, args...) }
+// reportedStep is a step for programs.
+type reportedStep struct {
+	Step    int           `json:"step"`
+	Name    string        `json:"name"`
+	OK      bool          `json:"ok"`
+	Result  string        `json:"result,omitempty"`
+	Error   string        `json:"error,omitempty"`
+	Elapsed time.Duration `json:"elapsed_ns"`
+}
+
+// printf tells people what programs need not know.
+func (r *report) printf(format string, args ...any) {
+	if !r.json {
+		_, _ = fmt.Fprintf(r.out, format, args...)
+	}
+}
 
 // step takes one step, and shows how it went.
 func (r *report) step(name string, f func() (string, error)) {
 	r.steps++
 	r.printf("%2d. %-72s", r.steps, name)
+	start := time.Now()
 	result, err := f()
+	if r.json {
+		s := reportedStep{Step: r.steps, Name: name, OK: err == nil, Result: result, Elapsed: time.Since(start)}
+		if err != nil {
+			s.Error = err.Error()
+		}
+		_ = writeJSON(r.out, s)
+	}
 	if err != nil {
 		r.failed++
 		r.printf(" FAILED\n    %v\n", err)
@@ -37,7 +61,7 @@ type bar struct {
 }
 
 func (r *report) bar(total int64) *bar {
-	if !onTerminal(r.out) {
+	if r.json || !onTerminal(r.out) {
 		return &bar{}
 	}
 	r.printf("\n")

@@ -23,6 +23,18 @@ func (f *stackFlag) open() (vsockets.Stack, error) {
 	return s, nil
 }
 
+// openWithin opens it, and tries that for as long as there is to wait.
+func (f *stackFlag) openWithin(ctx context.Context, wait time.Duration) (s vsockets.Stack, err error) {
+	err = waitFor(ctx, wait, func() (err error) {
+		s, err = f.open()
+		return err
+	})
+	if err != nil {
+		return nil, dialStatus(err)
+	}
+	return s, nil
+}
+
 // gone tells of a switch that has ended, where an error comes of that: its own words are
 // those of a socket that was closed.
 func (f *stackFlag) gone(s vsockets.Stack, err error) error {

@@ -256,7 +256,7 @@ func TestSwitch(t *testing.T) {
 		want string
 	}{
 		{[]string{"guest", "add", "cid=5,socket=" + p.path("5")}, ""},
-		{[]string{"guest", "set", "5", "--cid", "6", "--groups", "x+y", "--limit", "connections=9", "--limit", "buffered=1M", "--json"}, `"cid": 6`},
+		{[]string{"guest", "set", "5", "--cid", "6", "--groups", "x+y", "--limit", "connections=9", "--limit", "buffered=1M", "--json"}, `"cid":6`},
 		{[]string{"guest", "set", "6", "--groups="}, ""},
 		{[]string{"guest", "rm", "6"}, ""},
 	} {

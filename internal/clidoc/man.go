@@ -11,15 +11,17 @@ import (
 // Page is a manual page.
 type Page struct {
 	Name string // of the file, such as vsock-connect.1
+	date string
 	cmd  command
 	app  *kong.Application
 }
 
-// Pages gives a page for the program, and one for each of its commands.
-func Pages(app *kong.Application) []Page {
+// Pages gives a page for the program, and one for each of its commands. The date is the
+// program's, as 2006-01-02, or nothing where that is not known.
+func Pages(app *kong.Application, date string) []Page {
 	var all []Page
 	for _, c := range commands(app) {
-		all = append(all, Page{c.name(app.Name, "-") + ".1", c, app})
+		all = append(all, Page{c.name(app.Name, "-") + ".1", date, c, app})
 	}
 	return all
 }
@@ -28,7 +30,7 @@ func Pages(app *kong.Application) []Page {
 func (p Page) Write(w io.Writer) error {
 	var b strings.Builder
 	c := p.cmd
-	fmt.Fprintf(&b, ".TH %s 1 \"\" \"vsockets\" \"vsockets\"\n", strings.ToUpper(roff(c.name(p.app.Name, "-"))))
+	fmt.Fprintf(&b, ".TH %s 1 %q \"vsockets\" \"vsockets\"\n", strings.ToUpper(roff(c.name(p.app.Name, "-"))), p.date)
 	fmt.Fprintf(&b, ".SH NAME\n%s \\- %s\n", roff(c.name(p.app.Name, "-")), roff(strings.TrimSuffix(c.node.Help, ".")))
 	b.WriteString(".SH SYNOPSIS\n")
 	fmt.Fprintf(&b, "\\fB%s\\fR", roff(c.name(p.app.Name, " ")))

@@ -266,3 +266,27 @@ func TestMaxConns(t *testing.T) {
 		t.Errorf("when one has gone: %v", err)
 	}
 }
+
+// TestNothingAsked has a client come and go, which is nothing to tell of; one that stops
+// in the middle of its request is.
+func TestNothingAsked(t *testing.T) {
+	logged := make(chan error, 2)
+	b := serveDir(t, Server{MaxConns: 1, Log: func(_ net.Addr, _ Op, _ string, err error) { logged <- err }})
+	for _, sent := range []string{"", "VS"} {
+		c, err := net.Dial("unix", b.socket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = c.SetDeadline(time.Now().Add(testLimit))
+		_, _ = io.WriteString(c, sent)
+		_ = c.(*net.UnixConn).CloseWrite()
+		if got, err := io.ReadAll(c); err != nil || sent == "" && len(got) > 0 {
+			t.Errorf("%q is answered with %q, %v", sent, got, err)
+		}
+		_ = c.Close()
+	}
+	// They are served one after the other: the first that is told of is the second.
+	if err := <-logged; !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("%v is told of", err)
+	}
+}

@@ -73,6 +73,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 func (s *Server) serve(c net.Conn) {
 	conn := &impatient{c}
 	r, err := readRequest(conn)
+	if errors.Is(err, errNothingAsked) {
+		_ = c.Close()
+		return
+	}
 	if err == nil {
 		err = s.copy(conn, r)
 	}

@@ -58,10 +58,16 @@ func (r request) write(w io.Writer) error {
 	return err
 }
 
+// errNothingAsked is a client that has gone without a request, as vsock ping does.
+var errNothingAsked = errors.New("cp: nothing is asked")
+
 // readRequest reads one, and refuses what is none.
 func readRequest(from io.Reader) (request, error) {
 	var h requestHead
-	if err := binary.Read(from, binary.BigEndian, &h); err != nil {
+	switch err := binary.Read(from, binary.BigEndian, &h); {
+	case errors.Is(err, io.EOF):
+		return request{}, errNothingAsked
+	case err != nil:
 		return request{}, fmt.Errorf("cp: reading the request: %w", err)
 	}
 	switch {
