@@ -67,7 +67,7 @@ type IdleCost struct {
 type Point struct {
 	Kind    string    `json:"kind"`           // up, down: Gb/s; connect: a second; echo: µs
 	Over    string    `json:"over,omitempty"` // what it is compared with; nothing: an attached context
-	Conns   int       `json:"conns"` // streams that move data, or idle ones beside
+	Conns   int       `json:"conns"`          // streams that move data, or idle ones beside
 	Stalled int       `json:"stalled,omitempty"`
 	Values  []float64 `json:"values"` // by round
 	Median  float64   `json:"median"`
