@@ -83,7 +83,7 @@ func TestEveryCommandJSON(t *testing.T) {
 			if !c.boots {
 				b.succeeds(t, name, c.args, c.document, c.serves)
 			}
-			stdout, stderr, status := b.run(t, t.Context(), name, c.fails)
+			stdout, stderr, status := b.run(t.Context(), t, name, c.fails)
 			if status != c.status {
 				t.Errorf("%s: status %d, want %d", c.fails, status, c.status)
 			}
@@ -138,7 +138,7 @@ func (b *jsonBed) words(name, args string) []string {
 	return append(strings.Fields(name+" "+strings.ReplaceAll(args, "$", b.dir)), "--json")
 }
 
-func (b *jsonBed) run(t *testing.T, ctx context.Context, name, args string) (stdout, stderr *bytes.Buffer, status int) {
+func (b *jsonBed) run(ctx context.Context, t *testing.T, name, args string) (stdout, stderr *bytes.Buffer, status int) {
 	t.Helper()
 	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
 	return stdout, stderr, run(ctx, b.words(name, args), stdout, stderr)
@@ -176,7 +176,7 @@ func (b *jsonBed) succeeds(t *testing.T, name, args string, document, serves boo
 		p.ends(t, exitOK, "")
 		return
 	}
-	stdout, stderr, status := b.run(t, t.Context(), name, args)
+	stdout, stderr, status := b.run(t.Context(), t, name, args)
 	// Whether a machine has a vsock is not the matter here.
 	if status != exitOK && (name != "doctor" || status != exitFailed) {
 		t.Fatalf("status %d: %s", status, stderr)
