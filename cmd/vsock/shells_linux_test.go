@@ -42,8 +42,8 @@ func typedLines(t *testing.T) []typed {
 			return
 		}
 		flags := typed{line: line + "--", want: []string{"--help"}}
-		for _, f := range n.Flags {
-			if f.Hidden {
+		for _, f := range slices.Concat(n.AllFlags(false)...) {
+			if f.Hidden || f.Name == "help" {
 				continue
 			}
 			flags.want = append(flags.want, "--"+f.Name)
