@@ -59,12 +59,14 @@ func bootTool(t *testing.T) *toolGuest {
 	if _, err := g.sw.AddGuest(vswitch.GuestConfig{CID: toolGuestCID, Socket: socket, Groups: []string{"all"}}); err != nil {
 		t.Fatal(err)
 	}
-	data := make([]byte, 0, toolGuestAmount+16)
-	for i := 0; len(data) < toolGuestAmount; i++ {
-		data = fmt.Appendf(data, "%d\n", i)
-	}
-	if err := os.WriteFile(filepath.Join(g.dir, "data"), data, 0o644); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"data", "back"} { // one for each way
+		data := make([]byte, 0, toolGuestAmount+16)
+		for i := 0; len(data) < toolGuestAmount; i++ {
+			data = fmt.Appendf(data, "%s %d\n", name, i)
+		}
+		if err := os.WriteFile(filepath.Join(g.dir, name), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	// The tool is its init too. Not the test's context: that ends before the guest
 	// is powered off.
@@ -158,11 +160,18 @@ func TestGuestTool(t *testing.T) {
 			kill -INT $!; wait $!; cmp /tmp/share/there DIR/data`,
 			"VSOCK cp --stack $B --wait 20s DIR/data 3:/there")
 	})
+	// Both ways at once: each side sends all of a file, half-closes, and takes the other's.
 	for _, tc := range []struct{ name, program, script string }{
-		{"socat listens", "socat", "socat -u vsock-listen:2000 CREATE:/tmp/x1 & VSOCK connect --wait 20s 1:2000 <DIR/data && wait $! && cmp /tmp/x1 DIR/data"},
-		{"socat connects", "socat", "VSOCK listen any:2001 </dev/null >/tmp/x2 & n=0; until socat -u OPEN:DIR/data vsock-connect:1:2001 2>/dev/null; do n=$((n+1)); test $n -lt 200 || exit 1; done; wait $! && cmp /tmp/x2 DIR/data"},
-		{"ncat listens", "ncat", "ncat --vsock -l 2002 --recv-only >/tmp/x3 & VSOCK connect --wait 20s 1:2002 <DIR/data && wait $! && cmp /tmp/x3 DIR/data"},
-		{"ncat connects", "ncat", "VSOCK listen any:2003 </dev/null >/tmp/x4 & n=0; until ncat --vsock --send-only 1 2003 <DIR/data 2>/dev/null; do n=$((n+1)); test $n -lt 200 || exit 1; done; wait $! && cmp /tmp/x4 DIR/data"},
+		{"socat listens", "socat", `socat -t 20 vsock-listen:2000 'OPEN:DIR/back!!CREATE:/tmp/x1' &
+			VSOCK connect --wait 20s 1:2000 <DIR/data >/tmp/y1 && wait $! && cmp /tmp/x1 DIR/data && cmp /tmp/y1 DIR/back`},
+		{"socat connects", "socat", `VSOCK listen any:2001 <DIR/data >/tmp/x2 &
+			n=0; until socat -t 20 'OPEN:DIR/back!!CREATE:/tmp/y2' vsock-connect:1:2001 2>/dev/null; do n=$((n+1)); test $n -lt 200 || exit 1; done
+			wait $! && cmp /tmp/x2 DIR/back && cmp /tmp/y2 DIR/data`},
+		{"ncat listens", "ncat", `ncat --vsock -l 2002 <DIR/back >/tmp/x3 &
+			VSOCK connect --wait 20s 1:2002 <DIR/data >/tmp/y3 && wait $! && cmp /tmp/x3 DIR/data && cmp /tmp/y3 DIR/back`},
+		{"ncat connects", "ncat", `VSOCK listen any:2003 <DIR/data >/tmp/x4 &
+			n=0; until ncat --vsock 1 2003 <DIR/back >/tmp/y4 2>/dev/null; do n=$((n+1)); test $n -lt 200 || exit 1; done
+			wait $! && cmp /tmp/x4 DIR/back && cmp /tmp/y4 DIR/data`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			testguest.RequireProgram(t, "", tc.program)
