@@ -67,7 +67,7 @@ func (d *Device) EnableQueue(i int, on bool) error {
 		d.rx.enable(on)
 	case txQueue:
 		if d.tx.enable(on); on {
-			go d.resumeTX()
+			d.resumeLater()
 		}
 	case eventQueue:
 		d.events.enable(on)
@@ -78,7 +78,8 @@ func (d *Device) EnableQueue(i int, on bool) error {
 	return nil
 }
 
-// SetCall changes the doorbell that a queue rings.
+// SetCall changes the doorbell that a queue rings. A signal that waits goes to the new
+// one.
 func (d *Device) SetCall(i int, call *eventfd.Bell) error {
 	for n, q := range map[int]*queue{rxQueue: &d.rx, txQueue: &d.tx, eventQueue: &d.events} {
 		if n == i {
@@ -86,6 +87,9 @@ func (d *Device) SetCall(i int, call *eventfd.Bell) error {
 			q.call = call
 			q.mu.Unlock()
 		}
+	}
+	if i == txQueue {
+		d.settle()
 	}
 	return nil
 }

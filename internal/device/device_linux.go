@@ -2,6 +2,7 @@ package device
 
 import (
 	"sync/atomic"
+	"time"
 
 	"vsockets.dev/internal/guestmem"
 	"vsockets.dev/internal/packet"
@@ -52,7 +53,10 @@ type Device struct {
 	moderated moderated
 	heldBack  bool         // Out refused a packet and has not called waker yet; under tx.mu
 	waker     packet.Waker // a txWaker, made once
+	rested    bool         // the guest has broken rules, and rests until restTimer; under tx.mu
+	restTimer *time.Timer  // under tx.mu
 	resting   atomic.Bool  // TX rests until there is room for replies
+	resuming  atomic.Bool  // there is a goroutine that takes TX up
 
 	// Under rx.mu.
 	rxHeader [packet.HeaderSize]byte

@@ -46,6 +46,9 @@ func (d *Device) settle() {
 }
 
 func (d *Device) settleLocked() {
+	if d.tx.call == nil {
+		return // a front-end that changes the doorbell may take the old one away first
+	}
 	d.moderated.owed, d.moderated.returned = false, 0
 	d.signal(&d.tx)
 }

@@ -25,14 +25,8 @@ func (d *Device) Release() {
 	d.tx.mu.Lock()
 	d.pollers--
 	d.tx.mu.Unlock()
-	// Not all that there is: a guest that sends without end must not hold up whoever
-	// releases, which may be there for many rings.
-	if d.txReady() {
-		d.sendBatch()
-		if d.txReady() { // also if that were bad chains only: a kick must be asked for
-			go d.resumeTX()
-		}
-	}
+	// Not all that there is: who releases may be there for many rings.
+	d.resumeSome()
 }
 
 // linger looks for more of it.

@@ -1,6 +1,7 @@
 package device
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -59,8 +60,16 @@ func TestReleaseReturns(t *testing.T) {
 				}
 				<-time.After(time.Millisecond)
 			}
-			stop.Store(true)
 			<-returned
+			before := runtime.NumGoroutine()
+			for range 100 {
+				g.device.Hold()
+				g.device.Release()
+			}
+			if now := runtime.NumGoroutine(); now > before+10 {
+				t.Errorf("%d goroutines, %d before", now, before)
+			}
+			stop.Store(true)
 			g.intact()
 		})
 	}

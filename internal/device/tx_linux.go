@@ -2,7 +2,6 @@ package device
 
 import (
 	"fmt"
-	"time"
 
 	"vsockets.dev/internal/eventfd"
 	"vsockets.dev/internal/guestmem"
@@ -30,50 +29,13 @@ func (d *Device) txReady() (ready bool) {
 	q := &d.tx
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.running() || d.heldBack || d.restTX() {
+	if !q.running() || d.heldBack || d.rested || d.restTX() {
 		return false
 	}
 	var err error
 	defer func() { d.check(q, err) }()
 	defer q.mem.Catch(guestmem.Arm(), &err)
 	return q.ring.HasAvail() || d.pollers == 0 && q.ring.EnableNotify()
-}
-
-// txWaker takes up TX when Out, which refused a packet, has room for it.
-type txWaker struct{ d *Device }
-
-// Wake implements packet.Waker.
-func (w txWaker) Wake() {
-	w.d.tx.mu.Lock()
-	w.d.heldBack = false
-	w.d.tx.mu.Unlock()
-	w.d.resumeTX()
-}
-
-// restTX says whether TX must rest for want of room for replies. Whoever makes
-// room looks at resting after that, and here it is the other way round, so that
-// one of the two sees what the other did.
-func (d *Device) restTX() bool {
-	if d.replies.room() {
-		return false
-	}
-	d.resting.Swap(true) // a barrier also for the race detector, golang/go#58020
-	return !d.replies.room()
-}
-
-// madeRoom takes up TX where it rests, now that there is room for replies. It
-// needs no lock, and any may be held.
-func (d *Device) madeRoom() {
-	if d.resting.Load() && d.resting.Swap(false) {
-		go d.resumeTX()
-	}
-}
-
-// resumeTX does what txLoop does at a kick. It is harmless at any time.
-func (d *Device) resumeTX() {
-	for d.txReady() {
-		d.sendAll()
-	}
 }
 
 // sendAll passes on all that the guest has to send. After it, the guest must be
@@ -92,7 +54,7 @@ func (d *Device) sendBatch() (more bool) {
 // sendLocked needs tx.mu. It passes some packets on, and says whether there were any.
 func (d *Device) sendLocked() (more bool) {
 	q := &d.tx
-	if !q.running() {
+	if !q.running() || d.heldBack || d.rested {
 		return false
 	}
 	var err error
@@ -100,8 +62,7 @@ func (d *Device) sendLocked() (more bool) {
 	defer q.mem.Catch(guestmem.Arm(), &err)
 	h, rest := d.patience.begin()
 	if rest > 0 {
-		d.heldBack = true
-		time.AfterFunc(rest, d.waker.Wake)
+		d.rest(rest)
 		return false
 	}
 	defer d.patience.end(h)

@@ -28,9 +28,7 @@ func (d *Driver) Release() {
 	r.mu.Lock()
 	r.pollers--
 	r.mu.Unlock()
-	for r.ready() {
-		r.takeAll()
-	}
+	r.resumeSome()
 }
 
 // Lease implements spin.Ring.
