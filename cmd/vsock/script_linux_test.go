@@ -17,8 +17,8 @@ import (
 )
 
 const (
-	// scriptLimit is for one script; what still runs then is killed.
-	scriptLimit = time.Minute
+	// scriptLimit is for all scripts; what still runs then is killed.
+	scriptLimit = 4 * time.Minute
 
 	// CIDs of the scripts' processes, by the attach socket that they use.
 	scriptA, scriptB = 10, 20
