@@ -137,7 +137,8 @@ run_all() {
   # Memory that is taken away is a fault, which the race detector's own runtime
   # does not always survive: those tests are left out with it, and run here.
   if [ ${#race[@]} -gt 0 ]; then
-    go test -json -count=1 ./internal/device ./internal/attack || status=1
+    # One after the other: the attacks are measured.
+    go test -json -count=1 -p 1 ./internal/device ./internal/attack || status=1
   fi
   if [ "$bits32" = 1 ]; then
     test_32_bits ./vsock ./vsock/hyperv ./internal/stack ./internal/winsock | as 386 || status=1

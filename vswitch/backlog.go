@@ -75,7 +75,7 @@ func (b *backlog) hold(p *packet.Packet, sent int, known bool) bool {
 		if p.Op == packet.OpRequest {
 			return false
 		}
-		b.from.late(&b.from.counters.stray)
+		b.from.late(&p.Header, &b.from.counters.stray)
 		return true // it comes too late
 	}
 	if p.Op == packet.OpReset && !known {
@@ -140,10 +140,10 @@ func (b *backlog) overflow(p *packet.Packet) {
 		b.from.tooMany(&b.from.counters.overflow)
 	case opened, accepted:
 		b.from.counters.overflow.Add(1)
-		b.from.forgive()
-		b.to.forgive()
+		b.from.forgive(outbound(&p.Header))
+		b.to.forgive(inbound(&p.Header))
 	default:
-		b.from.late(&b.from.counters.overflow)
+		b.from.late(&p.Header, &b.from.counters.overflow)
 	}
 	if h, ok := p.Refusal(); ok {
 		b.from.to.Take(&packet.Packet{Header: h}, nil)

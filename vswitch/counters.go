@@ -3,7 +3,9 @@ package vswitch
 import (
 	"sync/atomic"
 
+	"vsockets.dev/internal/packet"
 	"vsockets.dev/internal/stack"
+	"vsockets.dev/vsock"
 )
 
 // Counters count what a context did that the switch did not pass on, and which rules it
@@ -59,14 +61,16 @@ func (c *counters) read() Counters {
 }
 
 // breach counts what a stack of this program says of a context's packet.
-func (sw *Switch) breach(cid uint32, b stack.Breach) {
-	p := (*sw.routes.Load())[cid]
+func (sw *Switch) breach(from, to vsock.Addr, b stack.Breach) {
+	p := (*sw.routes.Load())[from.CID]
 	if p == nil {
 		return
 	}
 	switch b {
 	case stack.BreachFlow:
-		p.late(&p.counters.stray)
+		p.late(&packet.Header{
+			SrcCID: uint64(from.CID), SrcPort: from.Port, DstCID: uint64(to.CID), DstPort: to.Port,
+		}, &p.counters.stray)
 	case stack.BreachCredit:
 		p.broke(&p.counters.credit)
 	case stack.BreachOrder:

@@ -13,15 +13,6 @@ import (
 // where nobody is, may be for what others do; but nobody makes it try more often than a
 // program that waits: so these weigh less.
 
-// inFlight is how many packets of a connection may still come when it has been reset:
-// four times what the largest queue holds (virtqueue.MaxSize), since a guest goes on to
-// fill it until it has looked at what came. maxGrace is how many are forgiven in all,
-// those of 64 connections that are reset at once.
-const (
-	inFlight = 4096
-	maxGrace = 64 * inFlight
-)
-
 // refusalsPerFault is how many packets that the switch has to refuse are a fault. A program
 // that tries again when it is refused, and waits between, does not come near what it takes
 // to be heard less.
@@ -29,16 +20,17 @@ const refusalsPerFault = 10
 
 // tooMany counts a request beyond the limits, or for which its destination has no room.
 func (p *port) tooMany(rule *atomic.Uint64) {
-	if n := rule.Add(1); n%refusalsPerFault == 0 && p.fault != nil {
+	rule.Add(1)
+	if p.refusals.Add(1)%refusalsPerFault == 0 && p.fault != nil {
 		p.fault()
 	}
 }
 
 // astray counts a packet to where there is nobody, or nobody that may be talked to. Who it was for
 // may just have left; and a datagram is not answered, so that its sender does not know.
-func (p *port) astray(pkt *packet.Packet, rule *atomic.Uint64) {
+func (p *port) astray(h *packet.Header, rule *atomic.Uint64) {
 	switch {
-	case pkt.Type == packet.TypeDatagram, p.forgiven():
+	case h.Type == packet.TypeDatagram, p.grace.forgives(h):
 		rule.Add(1)
 	default:
 		p.tooMany(rule)
@@ -54,34 +46,35 @@ func (p *port) broke(rule *atomic.Uint64) {
 }
 
 // late counts a packet of no connection. It may be one of a connection that has just been
-// reset, or from before the context was told of its new CID.
-func (p *port) late(rule *atomic.Uint64) {
-	if p.forgiven() {
+// reset.
+func (p *port) late(h *packet.Header, rule *atomic.Uint64) {
+	if p.grace.forgives(h) {
 		rule.Add(1)
 		return
 	}
 	p.broke(rule)
 }
 
-// forgiven says whether a packet is one of those that are no fault.
-func (p *port) forgiven() bool {
-	for n := p.grace.Load(); n > 0; n = p.grace.Load() {
-		if p.grace.CompareAndSwap(n, n-1) {
-			return true
-		}
+// forged counts a packet with another's CID. It may be from before the context was told
+// of its new one.
+func (p *port) forged(h *packet.Header) {
+	if p.grace.forgivesName(h) {
+		p.counters.forged.Add(1)
+		return
 	}
-	return false
+	p.broke(&p.counters.forged)
 }
 
-// forgive is called when another ends a connection of the context.
-func (p *port) forgive() { p.forgiveSome(inFlight) }
+// forgive is called when another ends a connection of the context, as that sees it.
+func (p *port) forgive(k flow) {
+	if p.fault != nil {
+		p.grace.flow(k)
+	}
+}
 
-// forgiveSome has so many packets be no fault, inFlight at most.
-func (p *port) forgiveSome(packets uint64) {
-	more := int64(min(packets, inFlight))
-	for n := p.grace.Load(); more > 0 && n < maxGrace; n = p.grace.Load() {
-		if p.grace.CompareAndSwap(n, min(n+more, maxGrace)) {
-			return
-		}
+// forgiveTo is called when a context leaves to which there were so many connections.
+func (p *port) forgiveTo(cid uint32, connections int) {
+	if p.fault != nil && connections > 0 {
+		p.grace.cid(cid, min(connections, graceBurst)*inFlight)
 	}
 }

@@ -11,7 +11,8 @@ import (
 // more. Connect timeouts are 2 s by default; a driver does not tell that one passed.
 const halfOpenTimeout = 10 * time.Second
 
-// flow names a connection, seen from the context that opened it.
+// flow names a connection, seen from one of its ends: where nothing else is said, from the
+// context that opened it.
 type flow struct {
 	port   uint32 // its own
 	remote uint32 // CID
@@ -27,6 +28,9 @@ func outbound(h *packet.Header) flow {
 func inbound(h *packet.Header) flow {
 	return flow{port: h.DstPort, remote: uint32(h.SrcCID), to: h.SrcPort}
 }
+
+// back is the connection as the other end sees it, which the context with a CID opened.
+func (k flow) back(cid uint32) flow { return flow{port: k.to, remote: cid, to: k.port} }
 
 // flows are the connections that a context opened: from the REQUEST until an RST,
 // which ends every connection (virtio 1.3 section 5.10.6.5). They are what limits

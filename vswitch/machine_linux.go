@@ -19,6 +19,7 @@ type machine struct {
 	port    *port
 	device  *device.Device
 	session atomic.Pointer[session]
+	leaves  *pace
 
 	badMessages atomic.Uint64
 }
@@ -35,10 +36,18 @@ func (sw *Switch) newMachine(cid uint32, groups []string, l Limits, o owner) (*m
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{port: p}
-	m.device = device.New(device.Config{CID: cid, Out: p, Down: p.leave, Fail: m.end})
+	m := &machine{port: p, leaves: newPace(guestLeaves)}
+	m.device = device.New(device.Config{CID: cid, Out: p, Down: m.leave, Fail: m.end})
 	p.owner, p.to, p.fault = o, m.device, m.device.Fault
 	return m, nil
+}
+
+// leave ends the connections of a machine that stopped a queue. It is of the session's
+// goroutine, which waits where that comes too often: who else is connected is looked for
+// at all contexts, and stopping a queue costs the front-end nothing.
+func (m *machine) leave() {
+	m.leaves.enter(context.Background()) // for 1/guestLeaves s at most, as only one asks
+	m.port.leave()
 }
 
 // serve runs the session of a front-end to its end.

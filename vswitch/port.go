@@ -30,8 +30,9 @@ type port struct {
 	// so. Nil: it is one of this program.
 	fault func()
 
-	grace   atomic.Int64 // packets of no connection that are no fault
-	suspect suspicion
+	grace    grace
+	suspect  suspicion
+	refusals atomic.Uint64 // those that weigh less than a fault
 
 	// gone is told of contexts that left. Nil: the context is a guest's, whose
 	// connections the switch resets.
@@ -124,7 +125,7 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 		return 0, false
 	}
 	if pkt.SrcCID != uint64(p.cid.Load()) {
-		p.late(&p.counters.forged)
+		p.forged(&pkt.Header)
 		return int(pkt.Len), true
 	}
 	if !pkt.Known() {
@@ -133,14 +134,13 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 	}
 	v := p.wayTo(pkt.DstCID)
 	if v == nil {
-		p.astray(pkt, &p.counters.unreachable)
+		p.astray(&pkt.Header, &p.counters.unreachable)
 		return p.refuse(pkt)
 	}
 	if !v.open {
-		p.astray(pkt, &p.counters.denied)
+		p.astray(&pkt.Header, &p.counters.denied)
 		return p.refuse(pkt)
 	}
-	v.tally.passed.Add(1)
 	known := true
 	if pkt.Op <= packet.OpReset || pkt.Type == packet.TypeDatagram {
 		var ok bool
@@ -148,14 +148,19 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 			return p.refuse(pkt)
 		}
 		if !known && w != nil { // else it is an answer that the switch gives itself
-			p.strayReset(v)
+			p.strayReset(v, &pkt.Header)
 		}
 	} else if p.suspect.on() && !p.connected(pkt, v.to) {
-		p.late(&p.counters.stray)
+		p.late(&pkt.Header, &p.counters.stray)
 		return p.refuse(pkt)
 	}
+	v.tally.passed.Add(1) // before it is there: it may be answered at once
 	if v.backlog == nil {
-		return v.to.to.Take(pkt, w)
+		n, ok := v.to.to.Take(pkt, w)
+		if !ok {
+			v.tally.passed.Add(^uint64(0)) // it comes again
+		}
+		return n, ok
 	}
 	if limit := p.limits.Load().BufAlloc; limit >= 0 && uint64(pkt.BufAlloc) > uint64(limit) {
 		pkt.BufAlloc = uint32(limit)
@@ -177,7 +182,7 @@ func (p *port) admit(pkt *packet.Packet, to *port) (known, ok bool) {
 		ok, given := p.flows.request(outbound(&pkt.Header), p.limits.Load())
 		for _, k := range given {
 			if q := (*p.sw.routes.Load())[k.remote]; q != nil {
-				q.forgive() // it may answer yet
+				q.forgive(k.back(p.cid.Load())) // it may answer yet
 			}
 		}
 		if !ok {
@@ -186,7 +191,7 @@ func (p *port) admit(pkt *packet.Packet, to *port) (known, ok bool) {
 		}
 	case pkt.Op == packet.OpResponse:
 		if !to.flows.answer(inbound(&pkt.Header)) {
-			p.late(&p.counters.unsolicited)
+			p.late(&pkt.Header, &p.counters.unsolicited)
 			return false, false
 		}
 	case pkt.Op == packet.OpReset:
@@ -194,7 +199,7 @@ func (p *port) admit(pkt *packet.Packet, to *port) (known, ok bool) {
 		refused := to.flows.unanswered(inbound(&pkt.Header)) // and so it sent nothing
 		accepted := to.flows.end(inbound(&pkt.Header))
 		if opened || accepted && !refused {
-			to.forgive()
+			to.forgive(inbound(&pkt.Header))
 		}
 		return opened || accepted, true
 	}
@@ -206,7 +211,7 @@ func (p *port) permits(pkt *packet.Packet, to *port) bool {
 	if p.sw.policy.Load().allows(p.member(), to.member(), pkt.DstPort) {
 		return true
 	}
-	p.astray(pkt, &p.counters.denied)
+	p.astray(&pkt.Header, &p.counters.denied)
 	return false
 }
 
@@ -300,28 +305,37 @@ func (p *port) leave() { p.leaveAs(p.cid.Load()) }
 // leaveAs ends those that were made under a CID.
 func (p *port) leaveAs(cid uint32) {
 	opened := make(map[uint32][]flow)
+	all := 0
 	for _, k := range p.flows.endAll(func(flow) bool { return true }) {
 		opened[k.remote] = append(opened[k.remote], k)
+		all++
 	}
 	for _, q := range *p.sw.routes.Load() {
 		if q == p {
 			continue
 		}
 		accepted := q.flows.endAll(func(k flow) bool { return k.remote == cid })
+		all += len(accepted)
 		if q.gone != nil {
 			q.gone(cid)
+		} else {
+			q.clearBacklogTo(p)
+		}
+		toldOf := opened[q.cid.Load()]
+		q.forgiveTo(cid, len(toldOf)+len(accepted))
+		if q.gone != nil {
 			continue
 		}
-		q.clearBacklogTo(p)
-		for _, k := range opened[q.cid.Load()] {
-			q.forgive()
+		for _, k := range toldOf {
 			p.reset(q, resetOf(k, cid))
 		}
 		for _, k := range accepted {
-			q.forgive()
 			back := resetOf(k, q.cid.Load()).Reply(packet.OpReset)
 			p.reset(q, &back)
 		}
+	}
+	if p.fault != nil && all > 0 {
+		p.grace.stopped(all)
 	}
 }
 
@@ -352,8 +366,8 @@ func (p *port) cut() {
 		return q != nil && !policy.mayTalk(p.member(), q.member())
 	}) {
 		h := resetOf(k, cid)
-		p.forgive()
-		routes[k.remote].forgive()
+		p.forgive(k)
+		routes[k.remote].forgive(k.back(cid))
 		p.reset(routes[k.remote], h)
 		back := h.Reply(packet.OpReset)
 		routes[k.remote].reset(p, &back)

@@ -61,30 +61,49 @@ func (s *suspicion) on() bool {
 	return false
 }
 
-// strayReset deals with an RST of no connection that goes a way.
-func (p *port) strayReset(v *way) {
-	if v.tally.answers.Load() >= v.to.tallyTo(p).passed.Load() {
-		p.late(&p.counters.stray)
-		return
+// strayReset deals with an RST of no connection that goes a way. It may answer what the
+// other end sent lately, which is no more than inFlight packets.
+func (p *port) strayReset(v *way, h *packet.Header) {
+	passed := v.to.passedTo(p)
+	for {
+		answers := v.tally.answers.Load()
+		counted := max(answers, passed-min(passed, inFlight))
+		if counted >= passed {
+			p.late(h, &p.counters.stray)
+			return
+		}
+		if v.tally.answers.CompareAndSwap(answers, counted+1) {
+			break
+		}
 	}
-	v.tally.answers.Add(1)
 	if v.to.fault != nil {
 		v.to.suspect.begin()
 	}
 }
 
+// passedTo is how many packets the port sent to another.
+func (p *port) passedTo(to *port) uint64 {
+	p.backlogMu.Lock()
+	defer p.backlogMu.Unlock()
+	if t := p.tallies[to]; t != nil {
+		return t.passed.Load()
+	}
+	return 0
+}
+
 // forgetTally forgets what was sent to a port that was unplugged. Answers to what that one
 // sent may still come, when another has its CID.
 func (p *port) forgetTally(to *port) {
-	sent := to.tallyTo(p).passed.Load()
+	passed := to.passedTo(p)
 	p.backlogMu.Lock()
-	t := p.tallies[to]
+	if t := p.tallies[to]; t != nil {
+		passed -= min(passed, t.answers.Load())
+	}
 	delete(p.tallies, to)
 	p.backlogMu.Unlock()
-	if t != nil {
-		sent -= min(sent, t.answers.Load())
+	if p.fault != nil && passed > 0 {
+		p.grace.cid(to.cid.Load(), int(min(passed, inFlight)))
 	}
-	p.forgiveSome(sent)
 }
 
 // connected says whether a packet is of a connection, whoever opened it.

@@ -226,14 +226,3 @@ func TestRefusalsWeigh(t *testing.T) {
 		t.Errorf("%d faults with %d requests beyond the limits, want %d", n, many, 2*many/refusalsPerFault)
 	}
 }
-
-// TestGraceIsBounded: nobody saves up faults to come.
-func TestGraceIsBounded(t *testing.T) {
-	s := newSuspects(t)
-	for range 2 * maxGrace / inFlight {
-		s.a.port.forgive()
-	}
-	if n := s.a.port.grace.Load(); n != maxGrace {
-		t.Errorf("%d packets are no fault, want %d", n, maxGrace)
-	}
-}

@@ -189,11 +189,11 @@ func (sw *Switch) move(p *port, cid uint32) error {
 	delete(routes, old)
 	routes[cid] = p
 	sw.routes.Store(&routes)
+	p.grace.renamed(old)
 	p.cid.Store(cid)
 	sw.forgetWays()
 	sw.mu.Unlock()
 	p.leaveAs(old)
-	p.forgive() // until it knows, it goes by the old one
 	return nil
 }
 

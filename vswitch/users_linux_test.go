@@ -134,6 +134,62 @@ func TestUsersForgotten(t *testing.T) {
 	})
 }
 
+// TestPaceInTurn has many wait at once: each has its own time, and none is overtaken by one
+// that came later, or has a place kept that gave up.
+func TestPaceInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPace(10)
+		start := time.Now()
+		for range 10 {
+			p.enter(t.Context())
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		began := make([]time.Duration, 30)
+		for i := range began {
+			go func() {
+				p.enter(t.Context())
+				began[i] = time.Since(start)
+			}()
+			synctest.Wait() // in this order
+		}
+		for range 10 {
+			go p.enter(ctx)
+		}
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		p.enter(t.Context())
+		synctest.Wait()
+		for i, at := range began {
+			if want := time.Duration(i+1) * 100 * time.Millisecond; (at - want).Abs() > time.Millisecond {
+				t.Errorf("number %d begins after %v, want %v", i, at, want)
+			}
+		}
+		if took, want := time.Since(start), 3100*time.Millisecond; (took - want).Abs() > time.Millisecond {
+			t.Errorf("one who comes after those that gave up begins after %v, want %v", took, want)
+		}
+	})
+}
+
+// TestLeavesPaced has a front-end stop its queues over and over.
+func TestLeavesPaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sw := New(Config{})
+		defer sw.Close()
+		m, err := sw.newMachine(3, nil, Limits{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		for range 2 * guestLeaves {
+			m.leave()
+		}
+		if took := time.Since(start); took < 990*time.Millisecond || took > 1010*time.Millisecond {
+			t.Errorf("as many again as may come at once take %v, want 1 s", took)
+		}
+	})
+}
+
 // TestPace has more sessions begin than may.
 func TestPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -63,7 +63,7 @@ func (c *conn) receive(p *packet.Packet) (over bool) {
 	return false
 }
 
-func (c *conn) breach(b Breach) { c.st.breach(c.flow.remote.CID, b) }
+func (c *conn) breach(b Breach) { c.st.breach(c.flow.remote, c.flow.local, b) }
 
 // credit needs mu. Every packet tells the peer's receive buffer and how much of
 // our data its application has taken, virtio 1.3 section 5.10.6.3.

@@ -48,9 +48,9 @@ type Config struct {
 	// what it takes later.
 	Unclaimed func(*Offer) bool
 
-	// Breach, if there is one, is told of each packet of a CID that breaks a rule. It is
-	// called with locks held: it must only take note.
-	Breach func(cid uint32, b Breach)
+	// Breach, if there is one, is told of each packet that breaks a rule: from whom, and to
+	// which address here. It is called with locks held: it must only take note.
+	Breach func(from, to vsock.Addr, b Breach)
 }
 
 // Breach is a rule of virtio 1.3 section 5.10.6 that a packet breaks.
@@ -70,7 +70,7 @@ type Stack struct {
 	unprivileged bool
 	unclaimed    func(*Offer) bool
 	poller       func(cid uint32) spin.Ring
-	breach       func(cid uint32, b Breach)
+	breach       func(from, to vsock.Addr, b Breach)
 
 	grown atomic.Int64 // how much the windows of all connections grew by
 
@@ -93,7 +93,7 @@ func New(c Config) *Stack {
 		conns: make(map[flow]*conn), ports: newPorts(), datagrams: newPorts(),
 	}
 	if st.breach == nil {
-		st.breach = func(uint32, Breach) {}
+		st.breach = func(_, _ vsock.Addr, _ Breach) {}
 	}
 	return st
 }
@@ -218,7 +218,7 @@ func (st *Stack) takeConnected(p *packet.Packet, f flow) {
 		st.request(p, f)
 	default:
 		if p.Op != packet.OpReset {
-			st.breach(f.remote.CID, BreachFlow)
+			st.breach(f.remote, f.local, BreachFlow)
 		}
 		st.refuse(p)
 	}
