@@ -11,9 +11,6 @@ import (
 	"vsockets.dev/vsock"
 )
 
-// resetPort is where the peers of TestPeerResets meet.
-const resetPort = 1024
-
 // TestPeerResets has each command that holds a connection lose it in the middle: what the
 // peer sent before that is in the output, and the status and one line tell of the rest.
 // In the arguments, $ stands for a folder with a file in it.
@@ -54,14 +51,7 @@ func TestPeerResets(t *testing.T) {
 			var c *vsock.Conn
 			if args[0] == "listen" {
 				p = startTool(t, args...)
-				s := openContext(t, strings.TrimPrefix(far, "switch:"))
-				if err := waitFor(t.Context(), switchLimit, func() (err error) {
-					d := vsock.Dialer{Stack: s, Type: typ}
-					c, err = d.Dial(t.Context(), vsock.Addr{CID: scriptA, Port: resetPort})
-					return err
-				}); err != nil {
-					t.Fatal(err)
-				}
+				c = dialTool(t, openContext(t, strings.TrimPrefix(far, "switch:")), typ)
 			} else {
 				l := resetListener(t, sw.Host(), typ)
 				p = startTool(t, args...)
@@ -101,7 +91,7 @@ func TestPeerResets(t *testing.T) {
 func resetListener(t *testing.T, s vsock.Stack, typ vsock.Type) *vsock.Listener {
 	t.Helper()
 	lc := vsock.ListenConfig{Stack: s, Type: typ}
-	l, err := lc.Listen(t.Context(), vsock.Addr{CID: vsock.CIDAny, Port: resetPort})
+	l, err := lc.Listen(t.Context(), vsock.Addr{CID: vsock.CIDAny, Port: 1024})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,24 +115,15 @@ func TestPeerResetsServer(t *testing.T) {
 			_, near, far := scriptBed(t)
 			p := startTool(t, append(strings.Fields(strings.ReplaceAll(args, "$", t.TempDir())), "--stack", near)...)
 			s := openContext(t, strings.TrimPrefix(far, "switch:"))
-			dial := func() (c *vsock.Conn) {
-				if err := waitFor(t.Context(), switchLimit, func() (err error) {
-					c, err = vsock.Dial(t.Context(), s, vsock.Addr{CID: scriptA, Port: resetPort})
-					return err
-				}); err != nil {
-					t.Fatal(err)
-				}
-				return c
-			}
 			for range 3 {
-				c := dial()
+				c := dialTool(t, s, vsock.Stream)
 				if _, err := io.WriteString(c, "half"); err != nil {
 					t.Fatal(err)
 				}
 				_ = c.SetLinger(0)
 				_ = c.Close()
 			}
-			c := dial()
+			c := dialTool(t, s, vsock.Stream)
 			defer c.Close()
 			if strings.HasSuffix(args, "cat") {
 				askEcho(t, c)

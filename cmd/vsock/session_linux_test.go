@@ -75,6 +75,20 @@ func (p *toolProcess) ends(t *testing.T, status int, stderr string) {
 	}
 }
 
+// dialTool connects to a tool that joins a switch at scriptBed's first socket and listens,
+// once it does.
+func dialTool(t *testing.T, s vsock.Stack, typ vsock.Type) (c *vsock.Conn) {
+	t.Helper()
+	d := vsock.Dialer{Stack: s, Type: typ}
+	if err := waitFor(t.Context(), switchLimit, func() (err error) {
+		c, err = d.Dial(t.Context(), vsock.Addr{CID: scriptA, Port: 1024})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // hear has a byte come through: then the connection is one on both ends.
 func hear(t *testing.T, p *toolProcess, c net.Conn) {
 	t.Helper()
@@ -205,13 +219,7 @@ func TestForwardDrain(t *testing.T) {
 		stderr string
 	}{{"10ms", exitCut, "1 connections have not ended"}, {"10s", exitOK, ""}} {
 		p := startTool(t, "forward", "--stack", near, "vsock:any:1024=exec:cat", "--drain", tc.drain)
-		var c *vsock.Conn
-		if err := waitFor(t.Context(), switchLimit, func() (err error) {
-			c, err = vsock.Dial(t.Context(), s, vsock.Addr{CID: scriptA, Port: 1024})
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
+		c := dialTool(t, s, vsock.Stream)
 		askEcho(t, c)
 		if err := p.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Fatal(err)
@@ -238,13 +246,7 @@ func TestListenInterrupted(t *testing.T) {
 		status int
 	}{{[]string{"--keep-open"}, exitOK}, {[]string{"--keep-open"}, exitInterrupted}, {nil, exitInterrupted}} {
 		p := startTool(t, append([]string{"listen", "--stack", near, "any:1024"}, tc.args...)...)
-		var c *vsock.Conn
-		if err := waitFor(t.Context(), switchLimit, func() (err error) {
-			c, err = vsock.Dial(t.Context(), s, vsock.Addr{CID: scriptA, Port: 1024})
-			return err
-		}); err != nil {
-			t.Fatal(err)
-		}
+		c := dialTool(t, s, vsock.Stream)
 		if _, err := c.Write([]byte("x")); err != nil {
 			t.Fatal(err)
 		}
