@@ -20,7 +20,7 @@ import (
 
 // commands is the command line.
 type commands struct {
-	Version kong.VersionFlag `help:"Say which version this is."`
+	Version versionFlag `help:"Say which version this is."`
 
 	Demo   demoCommand   `cmd:"" help:"Boot two Linux guests and show sockets between them and this program."`
 	Bench  benchCommand  `cmd:"" help:"Measure connections."`
@@ -89,7 +89,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (status i
 		kong.Description("Sockets between virtual machines and their host."),
 		kong.Writers(out, stderr),
 		kong.Exit(func(code int) { panic(exited(code)) }),
-		kong.Vars{"version": version()},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.BindTo(out, (*io.Writer)(nil)),
 	)

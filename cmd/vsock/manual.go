@@ -1,11 +1,9 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strings"
 
@@ -51,15 +49,6 @@ func sourceDate() string {
 		}
 	}
 	return ""
-}
-
-// version is what the tool was built from: a release, a commit, or neither.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "vsock, of an unknown version"
-	}
-	return fmt.Sprintf("vsock %s, %s %s/%s", info.Main.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // manCommand writes the manual pages.
