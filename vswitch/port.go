@@ -318,14 +318,11 @@ func (p *port) leaveAs(cid uint32) {
 		all += len(accepted)
 		if q.gone != nil {
 			q.gone(cid)
-		} else {
-			q.clearBacklogTo(p)
-		}
-		toldOf := opened[q.cid.Load()]
-		q.forgiveTo(cid, len(toldOf)+len(accepted))
-		if q.gone != nil {
 			continue
 		}
+		q.clearBacklogTo(p)
+		toldOf := opened[q.cid.Load()]
+		q.forgiveTo(cid, len(toldOf)+len(accepted))
 		for _, k := range toldOf {
 			p.reset(q, resetOf(k, cid))
 		}
