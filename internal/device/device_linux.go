@@ -56,7 +56,7 @@ type Device struct {
 	rested    bool         // the guest has broken rules, and rests until restTimer; under tx.mu
 	restTimer *time.Timer  // under tx.mu
 	resting   atomic.Bool  // TX rests until there is room for replies
-	resuming  atomic.Bool  // there is a goroutine that takes TX up
+	leftover  spin.Leftover
 
 	// Under rx.mu.
 	rxHeader [packet.HeaderSize]byte

@@ -25,7 +25,6 @@ func (d *Device) Release() {
 	d.tx.mu.Lock()
 	d.pollers--
 	d.tx.mu.Unlock()
-	// Not all that there is: who releases may be there for many rings.
 	d.resumeSome()
 }
 

@@ -1,6 +1,10 @@
 package device
 
-import "time"
+import (
+	"time"
+
+	"vsockets.dev/internal/spin"
+)
 
 // This file is how TX goes on after it had to stop: Out refused a packet, the guest
 // rests, or there was no room for replies.
@@ -8,8 +12,7 @@ import "time"
 // txWaker takes up TX when Out, which refused a packet, has room for it.
 type txWaker struct{ d *Device }
 
-// Wake implements packet.Waker. It takes no more than a batch itself: a guest that sends
-// without end must not hold up whoever wakes, which may be there for many guests.
+// Wake implements packet.Waker. It takes no more than a batch itself.
 func (w txWaker) Wake() {
 	w.d.tx.mu.Lock()
 	w.d.heldBack = false
@@ -53,36 +56,20 @@ func (d *Device) madeRoom() {
 	}
 }
 
+// txSource is TX as a spin.Source.
+type txSource struct{ d *Device }
+
+// Ready implements spin.Source.
+func (s txSource) Ready() bool { return s.d.txReady() }
+
+// TakeSome implements spin.Source.
+func (s txSource) TakeSome() bool { return s.d.sendBatch() }
+
 // resumeTX does what txLoop does at a kick. It is harmless at any time.
-func (d *Device) resumeTX() {
-	for d.txReady() {
-		d.sendAll()
-	}
-}
+func (d *Device) resumeTX() { spin.All(txSource{d}) }
 
 // resumeSome does some of it, and leaves the rest to a goroutine.
-func (d *Device) resumeSome() {
-	if d.txReady() {
-		d.sendBatch()
-		if d.txReady() { // also if that were bad chains only: a kick must be asked for
-			d.resumeLater()
-		}
-	}
-}
+func (d *Device) resumeSome() { d.leftover.Some(txSource{d}) }
 
-// resumeLater does it in a goroutine, one for all who ask: where a guest sends without
-// end, none of them would end.
-func (d *Device) resumeLater() {
-	if d.resuming.Swap(true) {
-		return // that one looks once more before it ends
-	}
-	go func() {
-		for {
-			d.resumeTX()
-			d.resuming.Store(false)
-			if !d.txReady() || d.resuming.Swap(true) {
-				return
-			}
-		}
-	}()
-}
+// resumeLater leaves it to that. It needs no lock, and any may be held.
+func (d *Device) resumeLater() { d.leftover.Later(txSource{d}) }

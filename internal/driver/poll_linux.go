@@ -28,7 +28,7 @@ func (d *Driver) Release() {
 	r.mu.Lock()
 	r.pollers--
 	r.mu.Unlock()
-	r.resumeSome()
+	r.left.Some(rxSource{r})
 }
 
 // Lease implements spin.Ring.

@@ -3,7 +3,6 @@ package driver
 import (
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"vsockets.dev/internal/eventfd"
 	"vsockets.dev/internal/packet"
@@ -24,9 +23,7 @@ type rx struct {
 	pollers int  // who polls; the device is not asked for a signal
 	over    bool // the ring is broken, or about to be unmapped
 	ring    *virtqueue.Driver
-
-	resuming atomic.Bool // there is a goroutine that takes what arrives, while it does
-
+	left    spin.Leftover
 	buffer  [queueSize]uint16 // by descriptor: which buffer it holds
 	packet  packet.Packet
 	segment [1][]byte
@@ -94,29 +91,14 @@ func (r *rx) takeAll() {
 	}
 }
 
-// resumeSome passes on some of what has arrived since someone polled, and leaves the rest
-// to a goroutine, one for all: another context that sends without end must not hold up
-// whoever stops to poll.
-func (r *rx) resumeSome() {
-	if !r.ready() {
-		return
-	}
-	r.take()
-	if !r.ready() || r.resuming.Swap(true) {
-		return
-	}
-	go func() {
-		for {
-			for r.ready() {
-				r.takeAll()
-			}
-			r.resuming.Store(false)
-			if !r.ready() || r.resuming.Swap(true) {
-				return
-			}
-		}
-	}()
-}
+// rxSource is rx as a spin.Source.
+type rxSource struct{ r *rx }
+
+// Ready implements spin.Source.
+func (s rxSource) Ready() bool { return s.r.ready() }
+
+// TakeSome implements spin.Source.
+func (s rxSource) TakeSome() bool { return s.r.take() }
 
 // take passes on some of what has arrived.
 func (r *rx) take() (more bool) {
