@@ -130,21 +130,27 @@ func (c *listenCommand) serve(ctx context.Context, l net.Listener, out io.Writer
 			first = err
 		}
 	}
+	interrupted := func() error {
+		running.Wait()
+		if first == nil && !c.KeepOpen {
+			return errInterrupted
+		}
+		return first
+	}
 	for {
 		select {
 		case free <- struct{}{}:
 		case <-ctx.Done():
+			return interrupted() // who waits in the backlog has no place
 		}
 		accepted, err := l.Accept()
-		if err != nil {
+		switch {
+		case err == nil:
+		case ctx.Err() != nil:
+			return interrupted()
+		default:
 			running.Wait()
-			if ctx.Err() == nil {
-				return err
-			}
-			if first == nil && !c.KeepOpen {
-				return errInterrupted
-			}
-			return first
+			return err
 		}
 		conn := accepted.(*vsock.Conn) // as a vsock.Listener's are
 		running.Go(func() {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -264,5 +265,65 @@ func TestListenInterrupted(t *testing.T) {
 		}
 		p.ends(t, tc.status, "")
 		_ = c.Close()
+	}
+}
+
+// lateListener is a listener whose Close comes too late for those in its backlog.
+type lateListener struct {
+	net.Listener
+	left int // in the backlog
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	if l.left == 0 {
+		return nil, net.ErrClosed
+	}
+	l.left--
+	return l.Listener.Accept()
+}
+
+// TestListenEndsFull has a signal come while others wait for the place of a connection.
+func TestListenEndsFull(t *testing.T) {
+	sw, _, _ := scriptBed(t)
+	l, err := vsock.Listen(t.Context(), sw.Host(), vsock.Addr{CID: vsock.CIDAny, Port: vsock.PortAny})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	const clients = 16
+	var conns []*vsock.Conn
+	for range clients {
+		c, err := (&vsock.Dialer{Stack: sw.Host()}).Dial(t.Context(), l.Addr().(vsock.Addr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns = append(conns, c)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		c := listenCommand{KeepOpen: true, stderr: io.Discard}
+		done <- c.serve(ctx, &lateListener{Listener: l, left: clients}, w)
+	}()
+	if _, err := conns[0].Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(r, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	for _, c := range conns {
+		_ = c.CloseWrite()
+	}
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(switchLimit):
+		t.Fatal("it does not end")
 	}
 }

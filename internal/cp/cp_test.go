@@ -267,6 +267,45 @@ func TestMaxConns(t *testing.T) {
 	}
 }
 
+// lateListener has clients that wait in its backlog, and its Close comes too late for them.
+type lateListener struct {
+	net.Listener
+	backlog chan net.Conn
+}
+
+func (l lateListener) Accept() (net.Conn, error) {
+	if c, ok := <-l.backlog; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (lateListener) Close() error { return nil }
+
+// TestServeEndsFull ends a server that has no place for those who wait.
+func TestServeEndsFull(t *testing.T) {
+	l := lateListener{backlog: make(chan net.Conn, 16)}
+	for range cap(l.backlog) {
+		near, far := net.Pipe()
+		defer far.Close()
+		l.backlog <- near
+	}
+	close(l.backlog)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	s := Server{MaxConns: 1}
+	go func() { done <- s.Serve(ctx, l) }()
+	cancel()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(testLimit):
+		t.Fatal("it does not end")
+	}
+}
+
 // TestNothingAsked has a client come and go, which is nothing to tell of; one that stops
 // in the middle of its request is.
 func TestNothingAsked(t *testing.T) {

@@ -52,6 +52,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		select {
 		case free <- struct{}{}:
 		case <-ctx.Done():
+			return nil // who waits in the backlog has no place
 		}
 		c, err := l.Accept()
 		if err != nil {
