@@ -215,14 +215,32 @@ func TestEndsLeaveNothing(t *testing.T) {
 	}
 }
 
+// linkHang gives the path of a program that hangs.
+func linkHang(t *testing.T) string {
+	t.Helper()
+	hang := filepath.Join(t.TempDir(), hangName)
+	if err := os.Link(testInit(t), hang); err != nil {
+		t.Fatal(err)
+	}
+	return hang
+}
+
+// TestTimeLimitKillsAHungCommand has one of Go and one of others hang in a guest,
+// which tells of them.
 func TestTimeLimitKillsAHungCommand(t *testing.T) {
 	dir := ownTemp(t)
 	const limit = 10 * time.Second // boot included, on a busy machine
 	start := time.Now()
 	g := boot(t, Config{TimeLimit: limit})
-	_, err := g.Run(t.Context(), sh(`while :; do :; done`))
-	if !errors.Is(err, ErrTimeLimit) {
-		t.Errorf("Run: %v, want ErrTimeLimit", err)
+	var stderr bytes.Buffer
+	cmd := sh(linkHang(t) + ` & while :; do :; done`)
+	cmd.Stderr = &stderr
+	_, err := g.Run(t.Context(), cmd)
+	if !errors.Is(err, ErrTimeLimit) || !strings.Contains(err.Error(), "guest.(*agent).explain") {
+		t.Errorf("Run: %v, want ErrTimeLimit and the agent's goroutines", err)
+	}
+	if out := stderr.String(); !strings.HasPrefix(out, hangText) || !strings.Contains(out, "goroutine 1 ") {
+		t.Errorf("the program's goroutines are not told: %q", out)
 	}
 	if err := g.Wait(); !errors.Is(err, ErrTimeLimit) {
 		t.Errorf("Wait: %v, want ErrTimeLimit", err)
@@ -249,10 +267,6 @@ func TestContextEndsTheGuest(t *testing.T) {
 
 func TestBootFails(t *testing.T) {
 	dir := ownTemp(t)
-	hang := filepath.Join(t.TempDir(), hangName)
-	if err := os.Link(testInit(t), hang); err != nil {
-		t.Fatal(err)
-	}
 	tests := []struct {
 		name  string
 		cfg   Config
@@ -262,7 +276,7 @@ func TestBootFails(t *testing.T) {
 		{"no init", Config{}, nil, "no Init"},
 		{"init does not exist", Config{Init: "/no/such"}, os.ErrNotExist, "/no/such"},
 		{"init is another program", Config{Init: "/bin/true"}, io.EOF, "guest.Main"},
-		{"init hangs", Config{Init: hang, TimeLimit: 5 * time.Second}, ErrTimeLimit, hangText},
+		{"init hangs", Config{Init: linkHang(t), TimeLimit: 5 * time.Second}, ErrTimeLimit, hangText},
 		{"too little memory", Config{Init: testInit(t), Memory: 4}, nil, "console"},
 		{"no device", Config{Init: testInit(t), Device: "/no/such"}, os.ErrNotExist, "device socket"},
 		{"device path with a colon", Config{Init: testInit(t), Device: "/a:b"}, nil, "cannot hold"},

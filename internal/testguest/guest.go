@@ -35,6 +35,7 @@ type Guest struct {
 	nextID   uint32
 	requests map[uint32]*request
 	ended    bool
+	stacks   chan string // not nil when the time is over: where the agent's goroutines are
 
 	received chan struct{} // closed when the line has ended
 	done     chan struct{} // closed when nothing of the guest is left; then err is set
@@ -70,7 +71,13 @@ func Boot(ctx context.Context, cfg Config) (*Guest, error) {
 	hello := make(chan channel.Hello, 1)
 	go g.receive(hello)
 	go g.waitEnd()
-	context.AfterFunc(ctx, func() { g.killFor(context.Cause(ctx)) })
+	context.AfterFunc(ctx, func() {
+		why := context.Cause(ctx)
+		if errors.Is(why, ErrTimeLimit) {
+			why = g.explain(why)
+		}
+		g.killFor(why)
+	})
 
 	select {
 	case g.hello = <-hello:
@@ -125,6 +132,9 @@ func (g *Guest) take(m *channel.Message, hello chan<- channel.Hello) error {
 		default:
 			return errors.New("the guest said hello twice")
 		}
+	}
+	if m.Kind == channel.KindStacks {
+		return g.takeStacks(string(m.Body))
 	}
 	g.mu.Lock()
 	r := g.requests[m.ID]
@@ -211,7 +221,11 @@ func (g *Guest) do(ctx context.Context, kind channel.Kind, body any, r *request)
 	}
 	select {
 	case res := <-r.result:
-		return r.finish(res)
+		if !g.timeOver() {
+			return r.finish(res)
+		}
+		<-g.received // explain has ended it
+		return channel.Result{}, g.lineEnded()
 	case <-g.received:
 	case <-ctx.Done():
 		// Not waited for, since the guest may be stuck. If it fails, the guest is
@@ -221,10 +235,12 @@ func (g *Guest) do(ctx context.Context, kind channel.Kind, body any, r *request)
 	}
 	select {
 	case res := <-r.result: // it was the last to come before the end
-		return r.finish(res)
+		if !g.timeOver() {
+			return r.finish(res)
+		}
 	default:
-		return channel.Result{}, g.lineEnded()
 	}
+	return channel.Result{}, g.lineEnded()
 }
 
 func (r *request) finish(res channel.Result) (channel.Result, error) {

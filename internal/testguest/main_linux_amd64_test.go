@@ -19,7 +19,8 @@ import (
 )
 
 // The test program is its guests' init as well, with the functions that
-// TestMain registers. Under the name hangName it is an init that hangs.
+// TestMain registers. Under the name hangName it hangs, as an init or another
+// program in the guest.
 const hangName = "hang"
 
 // envHold makes the test program boot a guest with the init of this path, say
@@ -33,10 +34,10 @@ const envHoldMachine = "TESTGUEST_HOLD_MACHINE"
 // standard output, its arguments on standard error, and its exit status is 7.
 const envSay = "TESTGUEST_SAY"
 
-const hangText = "this init hangs on purpose"
+const hangText = "this hangs on purpose"
 
 func TestMain(m *testing.M) {
-	if os.Getpid() == 1 && filepath.Base(os.Args[0]) == hangName {
+	if filepath.Base(os.Args[0]) == hangName && (os.Getpid() == 1 || os.Getenv(guest.EnvGuest) != "") {
 		fmt.Fprintln(os.Stderr, hangText)
 		for {
 			_ = unix.Pause()

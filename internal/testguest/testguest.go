@@ -62,7 +62,9 @@ type Config struct {
 	Files []string
 	// Memory is the guest's memory in MiB. 0: DefaultMemory or DefaultMemoryQEMU.
 	Memory int
-	// TimeLimit is how long the guest may live. It is killed then. 0: DefaultTimeLimit.
+	// TimeLimit is how long the guest may live. It is killed then, once it has had a
+	// moment to say what hangs: programs of Go print their goroutines, as they do on
+	// SIGQUIT, and the agent's are in the error. 0: DefaultTimeLimit.
 	TimeLimit time.Duration
 	// Log gets what the guest's console shows. It must not block. Nil: nowhere.
 	Log io.Writer

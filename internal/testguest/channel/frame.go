@@ -40,18 +40,21 @@ const (
 	KindCall     Kind = 2 // call a registered function: body is Call
 	KindCancel   Kind = 3 // end the program or call with this id; empty
 	KindPowerOff Kind = 4 // orderly end; empty
+	KindExplain  Kind = 5 // say what hangs: SIGQUIT for each program, KindStacks of the agent; empty
 
 	KindHello  Kind = 16 // first message of the guest: body is Hello
 	KindStdout Kind = 17 // a piece of a program's output, as it comes
 	KindStderr Kind = 18 // likewise
 	KindResult Kind = 19 // the end of a program or call: body is Result
+	KindStacks Kind = 20 // where the agent's goroutines are, the answer to KindExplain: text
 
 	kindCredit Kind = 255 // flow control, never seen above Conn: body is a u32, bytes taken off the line
 )
 
 func (k Kind) valid() bool {
 	switch k {
-	case KindRun, KindCall, KindCancel, KindPowerOff, KindHello, KindStdout, KindStderr, KindResult, kindCredit:
+	case KindRun, KindCall, KindCancel, KindPowerOff, KindExplain,
+		KindHello, KindStdout, KindStderr, KindResult, KindStacks, kindCredit:
 		return true
 	}
 	return false

@@ -24,8 +24,9 @@ func agentMain() {
 	line, err := openLine(path)
 	if err == nil {
 		a := &agent{
-			conn:    channel.New(line, line, channel.WindowToHost, channel.WindowToGuest),
-			cancels: make(map[uint32]context.CancelFunc),
+			conn:     channel.New(line, line, channel.WindowToHost, channel.WindowToGuest),
+			cancels:  make(map[uint32]context.CancelFunc),
+			programs: make(map[int]chan struct{}),
 		}
 		err = a.serve()
 	}
@@ -41,8 +42,9 @@ func agentMain() {
 type agent struct {
 	conn *channel.Conn
 
-	mu      sync.Mutex
-	cancels map[uint32]context.CancelFunc // what is under way, by id
+	mu       sync.Mutex
+	cancels  map[uint32]context.CancelFunc // what is under way, by id
+	programs map[int]chan struct{}         // those of it that are programs, by process group; closed when ended
 }
 
 // serve returns nil when the test asked for a power off.
@@ -74,6 +76,8 @@ func (a *agent) serve() error {
 			a.start(m.ID, func(ctx context.Context) channel.Result { return call(ctx, &c) })
 		case channel.KindCancel:
 			a.cancel(m.ID)
+		case channel.KindExplain:
+			go a.explain()
 		case channel.KindPowerOff:
 			return nil
 		default:

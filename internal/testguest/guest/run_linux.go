@@ -29,7 +29,7 @@ func (a *agent) run(ctx context.Context, id uint32, c *channel.Command) channel.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 
-	err := cmd.Run()
+	err := a.runToEnd(cmd)
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {
 		return channel.Result{Err: channel.NewError(err)}
@@ -38,6 +38,22 @@ func (a *agent) run(ctx context.Context, id uint32, c *channel.Command) channel.
 		return channel.Result{Exit: exitSignal + int(ws.Signal())}
 	}
 	return channel.Result{Exit: cmd.ProcessState.ExitCode()}
+}
+
+func (a *agent) runToEnd(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	group, ended := cmd.Process.Pid, make(chan struct{})
+	a.mu.Lock()
+	a.programs[group] = ended
+	a.mu.Unlock()
+	err := cmd.Wait()
+	close(ended)
+	a.mu.Lock()
+	delete(a.programs, group)
+	a.mu.Unlock()
+	return err
 }
 
 // output streams what a program writes to the test.

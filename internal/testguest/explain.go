@@ -1,0 +1,53 @@
+package testguest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"vsockets.dev/internal/testguest/channel"
+)
+
+// explainLimit is how long a guest whose time is over may take to say what hangs.
+const explainLimit = 3 * time.Second
+
+// explain asks a guest whose time is over what hangs, and adds the answer to the
+// reason why it is killed. What its programs print goes where their output goes.
+func (g *Guest) explain(why error) error {
+	stacks := make(chan string, 1)
+	g.mu.Lock()
+	g.stacks = stacks
+	g.mu.Unlock()
+	// Not waited for: the line may be stuck.
+	go func() { _ = g.instance.conn.Send(channel.KindExplain, 0, nil) }()
+	limit := time.NewTimer(explainLimit)
+	defer limit.Stop()
+	select {
+	case text := <-stacks:
+		return fmt.Errorf("%w; its agent:\n\t%s", why, strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n\t"))
+	case <-limit.C:
+		return fmt.Errorf("%w; its agent does not answer: the kernel hangs, or has not come up", why)
+	case <-g.received:
+		return why
+	}
+}
+
+// timeOver reports whether what ends in the guest ends of explain.
+func (g *Guest) timeOver() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.stacks != nil
+}
+
+// takeStacks takes what explain has asked for.
+func (g *Guest) takeStacks(text string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	select {
+	case g.stacks <- text:
+		return nil
+	default:
+		return errors.New("the guest tells its stacks, and was not asked")
+	}
+}
