@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,7 +79,10 @@ func startSwitch(t *testing.T, dir string, args ...string) *switchProcess {
 	for i := range args {
 		args[i] = strings.ReplaceAll(args[i], "$", dir)
 	}
-	p := &switchProcess{t: t, dir: dir, cmd: exec.CommandContext(t.Context(), self, append([]string{"switch"}, args...)...)}
+	// It ends by the cleanup below, after all that a test starts on it later. The
+	// test's own context ends before any of them.
+	ctx := context.WithoutCancel(t.Context())
+	p := &switchProcess{t: t, dir: dir, cmd: exec.CommandContext(ctx, self, append([]string{"switch"}, args...)...)}
 	p.cmd.Env = append(os.Environ(), toolVar+"=1")
 	p.cmd.Stderr = &p.stderr
 	out, err := p.cmd.StdoutPipe()

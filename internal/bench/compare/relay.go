@@ -100,12 +100,12 @@ func (r *RelayReport) median(path, relay, metric string) (float64, bool) {
 	return 0, false
 }
 
-// ahead holds forward against the better of the two socats.
-func (r *RelayReport) ahead(path, metric string) (ratio float64, word string) {
+// against holds forward against the best of other relays.
+func (r *RelayReport) against(path, metric string, others ...string) (ratio float64, word string) {
 	ours, ok := r.median(path, forwardRelay, metric)
 	less := metricNamed(metric).less
 	best, found := 0., false
-	for _, relay := range relayNames[1:] {
+	for _, relay := range others {
 		v, ok := r.median(path, relay, metric)
 		if ok && (!found || less && v < best || !less && v > best) {
 			best, found = v, true
@@ -159,7 +159,7 @@ func (r *RelayReport) Table() string {
 	for _, name := range relayNames {
 		fmt.Fprintf(&b, " %s |", name)
 	}
-	b.WriteString(" against the better socat | |\n|---|---|" + strings.Repeat("---:|", len(relayNames)+1) + "---|\n")
+	fmt.Fprintf(&b, " against %s | against the better | |\n|---|---|%s---|\n", socatRelay, strings.Repeat("---:|", len(relayNames)+2))
 	for _, path := range r.paths() {
 		for _, name := range relayMetrics {
 			m := metricNamed(name)
@@ -171,8 +171,9 @@ func (r *RelayReport) Table() string {
 				}
 				fmt.Fprintf(&b, " %s |", cell)
 			}
-			against, word := r.ahead(path, name)
-			fmt.Fprintf(&b, " %s | %s |\n", ratio(against), word)
+			plain, _ := r.against(path, name, socatRelay)
+			better, word := r.against(path, name, relayNames[1:]...)
+			fmt.Fprintf(&b, " %s | %s | %s |\n", ratio(plain), ratio(better), word)
 		}
 	}
 	for _, f := range r.Failures {
