@@ -48,6 +48,7 @@ type conn struct {
 	readMu    sync.Mutex // one Recv at a time
 	readSpin  spin.Wait  // readMu
 	writeMu   sync.Mutex // one Send at a time
+	turned    int        // writeMu: bytes sent since it gave way to others
 	writeSpin spin.Wait  // writeMu
 
 	sendMu  sync.Mutex

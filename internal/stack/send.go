@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"runtime"
 	"syscall"
 
 	"vsockets.dev/internal/packet"
@@ -28,7 +29,9 @@ func (c *conn) send(p []byte, flags vsock.Flags) (int, error) {
 	defer c.writeMu.Unlock()
 	m := outgoing{p: p, whole: c.typ == packet.TypeSeqpacket, eor: flags&vsock.MsgEOR != 0}
 	for {
+		before := m.done
 		wait, err := c.trySend(&m)
+		c.giveWay(m.done - before)
 		switch {
 		case err != nil:
 			return c.sendFailed(&m, err)
@@ -42,6 +45,22 @@ func (c *conn) send(p []byte, flags vsock.Flags) (int, error) {
 		case wait:
 			await(&c.writeSpin, c.writeSig, c.in)
 		}
+	}
+}
+
+// turn is how much a connection sends, in bytes, before others have their turn.
+const turn = 64 << 10
+
+// giveWay is called with writeMu held, after n bytes were sent. Where many send, and
+// none of them has to wait, Go lets each run for 10 ms, and looks for what has arrived,
+// such as credit and resets, when dozens of them have. So one of many gives way.
+func (c *conn) giveWay(n int) {
+	if c.turned += n; c.turned < turn {
+		return
+	}
+	c.turned = 0
+	if c.st.crowded() {
+		runtime.Gosched()
 	}
 }
 

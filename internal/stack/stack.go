@@ -15,6 +15,7 @@
 package stack
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 
@@ -79,6 +80,13 @@ type Stack struct {
 	ports     ports // of streams and seqpacket sockets
 	datagrams ports
 	closed    bool
+}
+
+// crowded says whether there are more connections than processors.
+func (st *Stack) crowded() bool {
+	st.mu.RLock()
+	defer st.mu.RUnlock()
+	return len(st.conns) > runtime.GOMAXPROCS(0)
 }
 
 // flow names a connection, seen from this stack.
