@@ -11,9 +11,9 @@ import (
 	"vsockets.dev/vsock"
 )
 
-// serve is the whole life of a client's connection.
-func (s *Server) serve(client relay.Conn) error {
-	port, rest, err := s.request(client)
+// serve is the whole life of a client's connection, which handshake has entered.
+func (s *Server) serve(client relay.Conn, evicted func() bool) error {
+	port, rest, err := s.request(client, evicted)
 	if err != nil {
 		return err
 	}
@@ -41,9 +41,8 @@ func (s *Server) serve(client relay.Conn) error {
 }
 
 // request reads the client's line.
-func (s *Server) request(client relay.Conn) (port uint32, rest []byte, err error) {
+func (s *Server) request(client relay.Conn, evicted func() bool) (port uint32, rest []byte, err error) {
 	_ = client.SetReadDeadline(time.Now().Add(s.config.HandshakeTimeout))
-	evicted := s.handshake(client)
 	port, rest, err = readRequest(client)
 	switch was := evicted(); {
 	case err == nil:

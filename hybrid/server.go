@@ -248,10 +248,11 @@ func (s *Server) start(c net.Conn) {
 		_ = c.Close()
 		return
 	}
+	evicted := s.handshake(client) // here, so that the oldest is the one that came first
 	go func() {
 		defer end()
 		defer s.free()
-		if err := s.serve(client); err != nil {
+		if err := s.serve(client, evicted); err != nil {
 			s.config.Log.Info("hybrid: connection from the host", "path", s.config.Path, "err", err)
 		}
 	}()
