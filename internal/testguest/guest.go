@@ -224,8 +224,7 @@ func (g *Guest) do(ctx context.Context, kind channel.Kind, body any, r *request)
 		if !g.timeOver() {
 			return r.finish(res)
 		}
-		<-g.received // explain has ended it
-		return channel.Result{}, g.lineEnded()
+		<-g.received // what explain has ended has no result
 	case <-g.received:
 	case <-ctx.Done():
 		// Not waited for, since the guest may be stuck. If it fails, the guest is

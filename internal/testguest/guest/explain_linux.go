@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"context"
 	"maps"
 	"runtime"
 	"syscall"
@@ -29,12 +30,12 @@ func (a *agent) explain() {
 	for group := range programs {
 		_ = syscall.Kill(-group, syscall.SIGQUIT)
 	}
-	over := make(chan struct{})
-	time.AfterFunc(explainTime, func() { close(over) })
+	limit, cancel := context.WithTimeout(context.Background(), explainTime)
+	defer cancel()
 	for _, ended := range programs {
 		select {
 		case <-ended:
-		case <-over:
+		case <-limit.Done():
 		}
 	}
 	_ = a.conn.Send(channel.KindStacks, 0, stacks)
