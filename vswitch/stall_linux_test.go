@@ -65,6 +65,10 @@ func joinGated(t *testing.T, path string) *gated {
 // stopped: its credit.
 const flood = int(vsock.DefaultBufferSize)
 
+// ringRoom is about how many bytes fit in its RX ring: 128 packets, each of which grows to
+// 16 KiB.
+const ringRoom = 2 << 20
+
 // floodBytes are those, other ones for each connection.
 func floodBytes(conn int) []byte {
 	b := make([]byte, flood)
@@ -197,11 +201,12 @@ func (s *stalled) drained() {
 // TestStalledReceiver has a process take nothing for a while: it holds up what is sent
 // to it and nothing else, and all of that arrives in the end.
 func TestStalledReceiver(t *testing.T) {
-	s := newStalled(t, Limits{}, 40)
+	const conns = 80
+	s := newStalled(t, Limits{}, conns)
 	s.stall()
 	i := s.info()
-	if i.Buffered < 40*flood-1<<20 || i.Buffered > DefaultBuffered/destinationShare {
-		t.Errorf("%d bytes wait, of %d that were sent", i.Buffered, 40*flood)
+	if i.Buffered < conns*flood-ringRoom || i.Buffered > DefaultBuffered/destinationShare {
+		t.Errorf("%d bytes wait, of %d that were sent", i.Buffered, conns*flood)
 	}
 	var others sync.WaitGroup
 	others.Go(func() { s.exchange(s.a, s.sw.Host()) })
@@ -228,7 +233,7 @@ func TestStalledReceiver(t *testing.T) {
 // and of none is anything lost but the end.
 func TestStalledOverflow(t *testing.T) {
 	const limit = 2 << 20
-	s := newStalled(t, Limits{Buffered: limit}, 20)
+	s := newStalled(t, Limits{Buffered: limit}, 60)
 	s.stall()
 	i := s.info()
 	if i.Buffered == 0 || i.Buffered > limit/destinationShare || i.Counters.Overflow == 0 {
@@ -270,8 +275,11 @@ func TestStalledOverflow(t *testing.T) {
 
 // TestStalledLeaves has the process that takes nothing leave, and another come.
 func TestStalledLeaves(t *testing.T) {
-	s := newStalled(t, Limits{}, 10)
+	s := newStalled(t, Limits{}, 60)
 	s.stall()
+	if i := s.info(); i.Buffered < 60*flood-ringRoom {
+		t.Errorf("%d bytes wait", i.Buffered)
+	}
 	cid, _ := s.b.LocalCID()
 	var p *attached
 	for _, q := range *s.sw.routes.Load() {

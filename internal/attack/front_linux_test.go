@@ -30,6 +30,7 @@ const (
 	numQueues
 
 	featureSeqpacket = 1 << 1
+	featureGrow      = 1 << 4 // of our own, see grow.Tail
 	featureIndirect  = 1 << 28
 	featureEventIdx  = 1 << 29
 	featureVersion1  = 1 << 32
@@ -107,6 +108,11 @@ func (a *arena) newFront() *front {
 
 // connect makes a session as a sane front-end would.
 func (a *arena) connect(name string) *front {
+	a.t.Helper()
+	return a.connectWith(name, features)
+}
+
+func (a *arena) connectWith(name string, features uint64) *front {
 	a.t.Helper()
 	f := a.newFront()
 	f.conn = a.dial(name)

@@ -3,6 +3,10 @@
 package attack
 
 import (
+	"sync"
+	"sync/atomic"
+
+	"vsockets.dev/internal/grow"
 	"vsockets.dev/internal/packet"
 	"vsockets.dev/vsock"
 	"vsockets.dev/vswitch"
@@ -118,6 +122,11 @@ var packetAttacks = []attack{
 		run:    nonsenseCredit,
 	},
 	{
+		name:   "lengths that change",
+		broken: func(c vswitch.Counters) uint64 { return c.Malformed },
+		run:    changeLengths,
+	},
+	{
 		name:   "half-open requests",
 		broken: func(c vswitch.Counters) uint64 { return c.Limited },
 		run:    halfOpen,
@@ -196,6 +205,39 @@ func nonsenseCredit(a *arena, on func() bool) {
 			f.send(h, on)
 		}
 		f.send(f.to(vsock.CIDHost, packet.OpReset, src, sourcePort), on)
+	}
+}
+
+// changeLengths sends and receives, on connections to the host and to b, and meanwhile writes all
+// over the lengths of packets that lie in the rings and may grow there.
+func changeLengths(a *arena, on func() bool) {
+	f := a.connectWith(guestSocket, features|featureGrow)
+	defer f.close()
+	var all sync.WaitGroup
+	var stop atomic.Bool
+	defer all.Wait()
+	defer stop.Store(true)
+	all.Go(func() {
+		values := []uint32{0, 1, 100, packet.MaxPayload, packet.MaxPayload + 1, 1 << 31, 1<<31 | 100, 1<<32 - 1}
+		for n := 0; !stop.Load(); n++ {
+			at := txArea + uint64(n%ringSize)*64
+			if n%2 == 0 {
+				at = rxArea + uint64(n/2%ringSize)*rxSize
+			}
+			grow.ReturnLength(f.bytes(at, packet.HeaderSize), values[n%7*n%len(values)])
+		}
+	})
+	for src := uint32(1); on(); src++ {
+		for _, cid := range []uint32{vsock.CIDHost, honestB} {
+			f.send(f.to(cid, packet.OpRequest, src, sourcePort), on)
+			for range 64 {
+				h := f.to(cid, packet.OpRW, src, sourcePort)
+				h.Len = 100
+				f.send(h, on)
+			}
+			f.pump()
+			f.send(f.to(cid, packet.OpReset, src, sourcePort), on)
+		}
 	}
 }
 

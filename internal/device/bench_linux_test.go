@@ -23,15 +23,15 @@ var packetSizes = []int{64, 4 << 10, 64 << 10}
 
 // benchGuest is a guest whose packets are only copied, and whose doorbells nobody
 // waits for: a benchmark works by itself.
-func benchGuest(t testing.TB) *guest {
+func benchGuest(t testing.TB, features uint64) *guest {
 	g := newGuest(t, features)
 	g.device.out = new(copier)
 	return g.start()
 }
 
-// txRound sends a batch of packets through the device.
+// txRound sends a batch of packets through the device, the same each time.
 func txRound(t testing.TB, size int) (round func()) {
-	g := benchGuest(t)
+	g := benchGuest(t, plainFeatures)
 	h := rwHeader(size)
 	chain := g.place(txArea, h.Append(nil), make([]byte, size))
 	return func() {
@@ -51,8 +51,8 @@ func txRound(t testing.TB, size int) (round func()) {
 }
 
 // rxRound sends a packet to the guest. Its buffers are as large as Linux's.
-func rxRound(t testing.TB, size int) (round func()) {
-	g := benchGuest(t)
+func rxRound(t testing.TB, features uint64, size int) (round func()) {
+	g := benchGuest(t, features)
 	const room = 4096
 	for g.rx.Free() > 0 {
 		g.buffer(room, 0)
@@ -83,8 +83,11 @@ func TestNoAllocations(t *testing.T) {
 		if n := testing.AllocsPerRun(20, txRound(t, size)); n != 0 {
 			t.Errorf("TX of %d bytes: %v allocations", size, n)
 		}
-		if n := testing.AllocsPerRun(20, rxRound(t, size)); n != 0 {
+		if n := testing.AllocsPerRun(20, rxRound(t, plainFeatures, size)); n != 0 {
 			t.Errorf("RX of %d bytes: %v allocations", size, n)
+		}
+		if n := testing.AllocsPerRun(20, rxRound(t, features, size)); n != 0 {
+			t.Errorf("RX of %d bytes that are added: %v allocations", size, n)
 		}
 	}
 }
@@ -107,12 +110,23 @@ func BenchmarkDeviceTX(b *testing.B) {
 func BenchmarkDeviceRX(b *testing.B) {
 	for _, size := range packetSizes {
 		b.Run(fmt.Sprint(size), func(b *testing.B) {
-			round := rxRound(b, size)
+			round := rxRound(b, plainFeatures, size)
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {
 				round()
 			}
 		})
+	}
+}
+
+// BenchmarkDeviceGrow adds to packets that the guest does not take.
+func BenchmarkDeviceGrow(b *testing.B) {
+	const size = 64
+	round := rxRound(b, features, size)
+	b.SetBytes(size)
+	b.ReportAllocs()
+	for b.Loop() {
+		round()
 	}
 }

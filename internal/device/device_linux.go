@@ -18,17 +18,19 @@ const (
 	numQueues
 )
 
-// Feature bits, virtio 1.3 sections 5.10.3 and 6. Bit 3 is not in the specification:
-// it says that the driver is ours and knows datagrams, see packet.TypeDatagram.
+// Feature bits, virtio 1.3 sections 5.10.3 and 6. Bits 3 and 4 are not in the
+// specification: they say that the driver is ours and knows datagrams, see
+// packet.TypeDatagram, and packets that grow, see grow.Tail.
 const (
 	featureStream       = 1 << 0
 	featureSeqpacket    = 1 << 1
 	featureDatagram     = 1 << 3
+	featureGrow         = 1 << 4
 	featureIndirectDesc = 1 << 28
 	featureEventIdx     = 1 << 29
 	featureVersion1     = 1 << 32
 
-	features = featureStream | featureSeqpacket | featureDatagram |
+	features = featureStream | featureSeqpacket | featureDatagram | featureGrow |
 		featureIndirectDesc | featureEventIdx | featureVersion1
 )
 

@@ -243,7 +243,7 @@ func TestMemoryTakenInTheMidst(t *testing.T) {
 // A packet's payload may lie in memory that somebody else takes away. That is not
 // the guest's fault, who loses nothing by it, not even a buffer.
 func TestSendersMemoryTaken(t *testing.T) {
-	g := newGuest(t, features).start()
+	g := newGuest(t, plainFeatures).start()
 	fd, err := unix.MemfdCreate("device-test", unix.MFD_CLOEXEC)
 	must(t, err)
 	defer func() { _ = unix.Close(fd) }()
@@ -323,4 +323,50 @@ func TestReplacedMemoryTaken(t *testing.T) {
 	_ = g.tx.kick.Signal()
 	g.device.Take(toGuest(packet.OpRequest), newWaker())
 	g.checkGone()
+}
+
+// A guest takes its memory away under a packet that is added to: all, or what is not the
+// rings, in which there is no other buffer.
+func TestMemoryTakenUnderGrowth(t *testing.T) {
+	for name, left := range map[string]int64{"all": nothingLeft, "packets": ringsLeft} {
+		for mode, features := range growModes {
+			t.Run(name+"/"+mode, func(t *testing.T) {
+				other := newGuest(t, features).start()
+				g := newFickleGuest(t, features).start()
+				g.buffers(1, 4096)
+				g.give(toGuest(packet.OpRW, []byte("a")))
+				g.truncate(left)
+				if n, ok := g.device.Take(toGuest(packet.OpRW, []byte("b")), newWaker()); n != 1 || !ok {
+					t.Errorf("Take: %d, %v", n, ok)
+				}
+				g.checkGone()
+				other.checkAlive()
+			})
+		}
+	}
+}
+
+// What is added to a packet lies in the memory of another, who takes that away. It is not
+// the receiver's fault.
+func TestMemoryOfAnotherTakenUnderGrowth(t *testing.T) {
+	g := newGuest(t, features).start()
+	g.buffers(4, 4096)
+	g.give(toGuest(packet.OpRW, []byte("a")))
+	thief := newFickleGuest(t, features)
+	stolen := thief.bytes(txArea, 4096)
+	thief.truncate(nothingLeft)
+	var err error
+	func() {
+		defer thief.mem.Catch(guestmem.Arm(), &err)
+		g.device.Take(toGuest(packet.OpRW, stolen[:10]), newWaker())
+	}()
+	if !errors.Is(err, guestmem.ErrFault) {
+		t.Fatalf("error %v", err)
+	}
+	g.give(toGuest(packet.OpRW, []byte("b")))
+	g.used(&g.rx)
+	if got := g.taken(g.bytes(rxArea, 4096)); got != "ab" {
+		t.Errorf("%q arrives", got)
+	}
+	g.intact()
 }

@@ -38,8 +38,11 @@ const (
 // waitLimit is when a test gives up: a notification that is lost leaves it waiting.
 const waitLimit = 10 * time.Second
 
+// plainFeatures are those of a driver whose packets do not grow.
+const plainFeatures = features &^ featureGrow
+
 // eventModes are the two ways in which the ends of a ring ask for notifications.
-var eventModes = map[string]uint64{"EVENT_IDX": features, "flags": features &^ featureEventIdx}
+var eventModes = map[string]uint64{"EVENT_IDX": plainFeatures, "flags": plainFeatures &^ featureEventIdx}
 
 // end is the guest's end of a queue.
 type end struct {

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"vsockets.dev/internal/eventfd"
+	"vsockets.dev/internal/grow"
 	"vsockets.dev/internal/guestmem"
 	"vsockets.dev/internal/vhostuser"
 	"vsockets.dev/internal/virtqueue"
@@ -18,6 +19,7 @@ type queue struct {
 	mem     *guestmem.Memory  // where ring and chain are
 	chain   virtqueue.Chain   // the one taken last
 	held    bool              // chain has been taken and not been given back
+	tail    grow.Tail         // the packet that went last; RX only
 	enabled bool
 	broken  bool
 	kick    *eventfd.Event
@@ -70,6 +72,7 @@ func (q *queue) move(mem *guestmem.Memory) error {
 		return err
 	}
 	q.mem, q.chain = mem, virtqueue.Chain{}
+	q.tail.Clear()
 	return nil
 }
 
@@ -86,6 +89,7 @@ func (q *queue) stop() (base uint16) {
 	q.idleKicks += kick.Idle()
 	q.ring, q.kick, q.call = nil, nil, nil
 	q.mem, q.chain = nil, virtqueue.Chain{}
+	q.tail.Clear()
 	q.mu.Unlock()
 
 	kick.Interrupt()

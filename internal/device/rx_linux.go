@@ -16,14 +16,33 @@ var (
 // Take puts a packet for the guest into its RX ring. A payload larger than the
 // guest's buffers goes as several packets.
 func (d *Device) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
-	q := &d.rx
-	q.mu.Lock()
-	if !q.running() || !d.speaks(p.Type) {
-		q.mu.Unlock()
+	n, ok, present := d.takePresent(p, w)
+	if !present {
 		d.answerForAbsent(p)
 		return int(p.Len), true
 	}
+	return n, ok
+}
+
+// takePresent is Take for a guest that is there, and knows the packet's type.
+func (d *Device) takePresent(p *packet.Packet, w packet.Waker) (n int, ok, present bool) {
+	q := &d.rx
+	q.mu.Lock()
 	defer q.mu.Unlock()
+	switch {
+	case !q.running() || !d.speaks(p.Type):
+		return 0, false, false
+	case d.replies.empty() && q.tail.Accepts(p) && d.extend(p):
+		return int(p.Len), true, true
+	}
+	n, ok = d.give(p, w)
+	return n, ok, true
+}
+
+// give needs rx.mu, and a queue that runs. It does what Take does with what is a packet of
+// its own.
+func (d *Device) give(p *packet.Packet, w packet.Waker) (n int, ok bool) {
+	q := &d.rx
 	var err error
 	defer func() {
 		q.giveBack() // p may lie in memory that was taken away, which is not this guest's fault
@@ -61,6 +80,26 @@ func (d *Device) speaks(t packet.Type) bool {
 	}
 	return true
 }
+
+// extend needs rx.mu, and a queue that runs. It adds p to the last packet in the ring, if
+// the guest has not taken that.
+func (d *Device) extend(p *packet.Packet) (ok bool) {
+	q := &d.rx
+	var err error
+	defer func() {
+		if d.check(q, err); err != nil {
+			ok = true // as give has it: p goes with the guest
+		}
+	}()
+	defer q.mem.Catch(guestmem.Arm(), &err)
+	if ok = q.tail.Add(p); ok {
+		d.to.Bytes += uint64(p.Len)
+	}
+	return ok
+}
+
+// grows says whether packets grow while they wait in a ring.
+func (d *Device) grows() bool { return d.features.Load()&featureGrow != 0 }
 
 // answerForAbsent refuses a packet for a guest that is not there, or does not know
 // its type, so that whoever sent it need not wait.
@@ -114,11 +153,16 @@ func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
 		}
 		h := p.Part(n, min(rest, room))
 		h.Encode(&d.rxHeader)
+		q.tail.Clear()
 		to := packet.CursorAt(q.chain.Writable)
 		to.Write(d.rxHeader[:])
 		to.CopyFrom(&from, int(h.Len))
 		q.ring.Push(q.chain.Head, packet.HeaderSize+h.Len)
 		q.held = false
+		if d.grows() {
+			first := q.chain.Writable[0]
+			q.tail.Set(&h, first[:min(len(first), packet.HeaderSize+chunk)])
+		}
 		d.to.add(int(h.Len))
 		n += int(h.Len)
 		if n == int(p.Len) {

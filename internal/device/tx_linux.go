@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"vsockets.dev/internal/eventfd"
+	"vsockets.dev/internal/grow"
 	"vsockets.dev/internal/guestmem"
 	"vsockets.dev/internal/packet"
 	"vsockets.dev/internal/spin"
@@ -73,14 +74,15 @@ func (d *Device) sendLocked() (more bool) {
 		if ok, err = q.ring.Pop(&q.chain); !ok {
 			break
 		}
-		if !d.send(&q.chain) {
+		sent, ok := d.send(&q.chain)
+		if !ok {
 			d.heldBack = true
 			q.ring.Unpop()
 			break
 		}
 		q.ring.Push(q.chain.Head, 0)
 		d.moderated.returned += q.chain.Descriptors
-		bytes += q.chain.ReadLen
+		bytes += sent
 	}
 	d.badChains(q)
 	// Even if n is 0: Pop may have come by bad chains, which go back too.
@@ -88,30 +90,43 @@ func (d *Device) sendLocked() (more bool) {
 	return n > 0
 }
 
-// send passes one packet on, and says whether Out took it. The header is read once,
-// into our memory; the payload stays in the guest's.
-func (d *Device) send(c *virtqueue.Chain) bool {
+// send passes one packet on, and says how long its payload is and whether Out took it. The
+// header is read once, into our memory; the payload stays in the guest's.
+func (d *Device) send(c *virtqueue.Chain) (n int, ok bool) {
 	var hdr [packet.HeaderSize]byte
+	var first []byte // as it is before cut
+	var length uint32
+	taken := false
+	if d.grows() && len(c.Readable) > 0 {
+		first = c.Readable[0]
+		length, taken = grow.TakeLength(first)
+	}
 	payload, ok := cut(hdr[:], c.Readable)
 	if !ok {
 		d.badPacket()
-		return true
+		return 0, true
 	}
 	p := &d.txPacket
 	p.Payload = nil // a fault may have left the one before
 	p.Decode(&hdr)
+	if taken {
+		p.Len = length
+	}
 	if p.Len > packet.MaxPayload || int(p.Len) > c.ReadLen-packet.HeaderSize {
 		d.badPacket()
-		return true
+		return 0, true
 	}
 	if p.Len > 0 {
 		p.Payload = trim(payload, int(p.Len))
 	}
-	if _, ok = d.out.Take(p, d.waker); ok {
+	switch _, ok = d.out.Take(p, d.waker); {
+	case ok:
 		d.from.add(int(p.Len))
+	case taken:
+		grow.ReturnLength(first, length)
 	}
 	p.Payload = nil
-	return ok
+	return int(p.Len), ok
 }
 
 func (d *Device) badPacket() {

@@ -16,16 +16,18 @@ import (
 	"vsockets.dev/internal/vhostuser"
 )
 
-// Feature bits, virtio 1.3 sections 5.10.3 and 6. Bit 3 is not in the specification:
-// it says that both ends are ours and know datagrams, see packet.TypeDatagram.
+// Feature bits, virtio 1.3 sections 5.10.3 and 6. Bits 3 and 4 are not in the
+// specification: they say that both ends are ours and know datagrams, see
+// packet.TypeDatagram, and packets that grow, see grow.Tail.
 const (
 	featureStream    = 1 << 0
 	featureSeqpacket = 1 << 1
 	featureDatagram  = 1 << 3
+	featureGrow      = 1 << 4
 	featureEventIdx  = 1 << 29
 	featureVersion1  = 1 << 32
 
-	wantedFeatures = featureStream | featureSeqpacket | featureDatagram | featureEventIdx | featureVersion1
+	wantedFeatures = featureStream | featureSeqpacket | featureDatagram | featureGrow | featureEventIdx | featureVersion1
 )
 
 // CIDs that a device may give. Those below, the largest 32-bit number and all
@@ -41,6 +43,7 @@ const (
 type Driver struct {
 	frontend *vhostuser.Frontend
 	cid      uint32
+	grows    bool // packets do, while they wait in a ring
 	layout   layout
 	mem      *guestmem.Memory
 	file     *os.File // of mem
@@ -91,6 +94,7 @@ func (d *Driver) setUp() error {
 		return fmt.Errorf("the device gives CID %d, which is none for a guest (%d to %d)", cid, minCID, uint32(maxCID))
 	}
 	d.cid = uint32(cid)
+	d.grows = d.frontend.Features()&featureGrow != 0
 	if d.mem, d.file, err = guestmem.Alloc(memoryBase, d.layout.size); err != nil {
 		return err
 	}

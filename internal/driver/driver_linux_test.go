@@ -253,7 +253,7 @@ func TestPart(t *testing.T) {
 
 // A datagram for which there is too little room is lost, and no part of it goes.
 func TestDatagramWithoutRoom(t *testing.T) {
-	b := newBed(t, wantedFeatures)
+	b := newBed(t, plainFeatures)
 	b.fill(2)
 	for _, size := range []int{packet.MaxPayload, 100} {
 		p := out(size)
@@ -321,7 +321,7 @@ func TestNoWakeupIsLost(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	b := newBed(t, wantedFeatures)
+	b := newBed(t, plainFeatures)
 	w := b.fill(0)
 	must(t, b.driver.Close())
 	receive(t, w, "the end")

@@ -28,8 +28,11 @@ const (
 	waitLimit = 10 * time.Second
 )
 
+// plainFeatures are those of a device whose packets do not grow.
+const plainFeatures = wantedFeatures &^ featureGrow
+
 // eventModes are the two ways in which the ends of a ring ask for notifications.
-var eventModes = map[string]uint64{"EVENT_IDX": wantedFeatures, "flags": wantedFeatures &^ featureEventIdx}
+var eventModes = map[string]uint64{"EVENT_IDX": plainFeatures, "flags": plainFeatures &^ featureEventIdx}
 
 func must(t testing.TB, err error) {
 	t.Helper()

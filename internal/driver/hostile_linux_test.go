@@ -136,7 +136,7 @@ func TestDeviceGoes(t *testing.T) {
 
 // A device that writes all over the memory that it shares confuses nobody but itself.
 func TestDeviceScribbles(t *testing.T) {
-	b := newBed(t, wantedFeatures)
+	b := newBed(t, plainFeatures)
 	desc, ok := b.backend.mem.UserSlice(b.backend.queues[txQueue].Desc, 16*queueSize)
 	if !ok {
 		t.Fatal("the table is nowhere")
@@ -189,28 +189,34 @@ func FuzzReceive(f *testing.F) {
 	f.Add(uint16(3), element(7, math.MaxUint32, packet.Header{DstCID: ownCID, Len: math.MaxUint32}))
 	f.Add(uint16(queueSize+1), []byte{})
 	f.Fuzz(func(t *testing.T, idx uint16, elements []byte) {
-		d := &Driver{frontend: new(vhostuser.Frontend), layout: newLayout(), cid: ownCID, in: inBounds{t}}
-		var err error
-		d.mem, d.file, err = guestmem.Alloc(memoryBase, d.layout.size)
-		must(t, err)
-		defer d.release()
-		must(t, d.rx.init(d))
-		must(t, d.rx.fill())
-
-		used, _ := d.mem.Slice(d.layout.rings[rxQueue].used, 4+8*queueSize)
-		const size = 8 + packet.HeaderSize
-		for i := 0; len(elements) >= size && i < queueSize; i++ {
-			copy(used[4+8*i:], elements[:8])
-			if id := binary.LittleEndian.Uint32(elements); id < queueSize {
-				b, _ := d.mem.Slice(d.layout.rxBuffer(int(id)), packet.HeaderSize)
-				copy(b, elements[8:size])
-			}
-			elements = elements[size:]
-		}
-		w, _ := guestmem.WordAt(used, 0)
-		w.Store(uint32(idx) << 16)
-		for more := true; more && err == nil; {
-			more, err = d.rx.batch()
-		}
+		receiveAll(t, false, idx, elements)
+		receiveAll(t, true, idx, elements)
 	})
+}
+
+// receiveAll has a driver take what is in so many used elements, each with a header.
+func receiveAll(t *testing.T, grows bool, idx uint16, elements []byte) {
+	d := &Driver{frontend: new(vhostuser.Frontend), layout: newLayout(), cid: ownCID, grows: grows, in: inBounds{t}}
+	var err error
+	d.mem, d.file, err = guestmem.Alloc(memoryBase, d.layout.size)
+	must(t, err)
+	defer d.release()
+	must(t, d.rx.init(d))
+	must(t, d.rx.fill())
+
+	used, _ := d.mem.Slice(d.layout.rings[rxQueue].used, 4+8*queueSize)
+	const size = 8 + packet.HeaderSize
+	for i := 0; len(elements) >= size && i < queueSize; i++ {
+		copy(used[4+8*i:], elements[:8])
+		if id := binary.LittleEndian.Uint32(elements); id < queueSize {
+			b, _ := d.mem.Slice(d.layout.rxBuffer(int(id)), packet.HeaderSize)
+			copy(b, elements[8:size])
+		}
+		elements = elements[size:]
+	}
+	w, _ := guestmem.WordAt(used, 0)
+	w.Store(uint32(idx) << 16)
+	for more := true; more && err == nil; {
+		more, err = d.rx.batch()
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"vsockets.dev/internal/eventfd"
+	"vsockets.dev/internal/grow"
 	"vsockets.dev/internal/packet"
 	"vsockets.dev/internal/spin"
 	"vsockets.dev/internal/virtqueue"
@@ -164,7 +165,7 @@ func (r *rx) batch() (more bool, err error) {
 		if err := r.give(i); err != nil {
 			return false, err
 		}
-		bytes += int(written)
+		bytes += int(r.packet.Len)
 	}
 	if n > 0 && r.ring.Publish() {
 		_ = r.kick.Signal()
@@ -175,15 +176,22 @@ func (r *rx) batch() (more bool, err error) {
 // arrive passes on the packet in a buffer. The device writes the buffer, so the
 // header is read once.
 func (r *rx) arrive(i uint16, written int) error {
-	b, ok := r.d.mem.Slice(r.d.layout.rxBuffer(int(i)), uint64(written))
+	size := written
+	if r.d.grows {
+		size = rxBufferSize
+	}
+	b, ok := r.d.mem.Slice(r.d.layout.rxBuffer(int(i)), uint64(size))
 	if !ok || written < packet.HeaderSize {
 		return fmt.Errorf("a packet of %d bytes, which is less than a header", written)
 	}
 	hdr := [packet.HeaderSize]byte(b)
 	p := &r.packet
 	p.Decode(&hdr)
-	if int(p.Len) > written-packet.HeaderSize || p.Len > packet.MaxPayload {
-		return fmt.Errorf("a packet of %d bytes claims a payload of %d", written, p.Len)
+	if r.d.grows {
+		p.Len, _ = grow.TakeLength(b) // our buffers are aligned
+	}
+	if int(p.Len) > size-packet.HeaderSize || p.Len > packet.MaxPayload {
+		return fmt.Errorf("a packet of %d bytes claims a payload of %d", size, p.Len)
 	}
 	p.Payload = nil
 	if p.Len > 0 {

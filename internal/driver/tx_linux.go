@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vsockets.dev/internal/eventfd"
+	"vsockets.dev/internal/grow"
 	"vsockets.dev/internal/packet"
 	"vsockets.dev/internal/virtqueue"
 )
@@ -23,6 +24,8 @@ type tx struct {
 	free  []uint16          // buffers; the one used last goes first, since it is in the cache
 	next  [queueSize]uint16 // buffers of one packet are a list
 	first [queueSize]uint16 // by head descriptor: the packet's first buffer
+
+	tail grow.Tail // the packet that went last
 
 	// The packet that put builds.
 	header [packet.HeaderSize]byte
@@ -53,17 +56,24 @@ const chunk = bufferSize - packet.HeaderSize
 func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	t := &d.tx
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.stopped {
-		return int(p.Len), true
+	if t.stopped || t.tail.Add(p) {
+		n, ok = int(p.Len), true
+	} else {
+		n, ok = t.send(p, w)
 	}
+	t.mu.Unlock()
+	return n, ok
+}
+
+// send needs mu. It does what Take does with what is a packet of its own.
+func (t *tx) send(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	for from := packet.CursorAt(p.Payload); ; {
 		size := int(p.Len) - n
 		if p.Type != packet.TypeDatagram { // that cannot be split
 			size = min(size, chunk)
 		}
 		if err := t.reclaim(need(size)); err != nil {
-			d.fail(err)
+			t.d.fail(err)
 			return int(p.Len), true
 		}
 		if len(t.free) < need(size) {
@@ -77,7 +87,7 @@ func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 		}
 		h := p.Part(n, size)
 		if err := t.put(&h, &from); err != nil {
-			d.fail(err)
+			t.d.fail(err)
 			return int(p.Len), true
 		}
 		if t.ring.Publish() {
@@ -107,6 +117,9 @@ func (t *tx) reclaim(n int) error {
 			continue
 		}
 		for b := t.first[head]; b != noBuffer; b = t.next[b] {
+			if b == t.last {
+				t.tail.Clear() // a device that has not taken it gives it back
+			}
 			t.free = append(t.free, b)
 		}
 	}
@@ -117,6 +130,7 @@ func (t *tx) reclaim(n int) error {
 // payload that follows in from.
 func (t *tx) put(h *packet.Header, from *packet.Cursor) error {
 	h.Encode(&t.header)
+	t.tail.Clear()
 	t.chain, t.room, t.last = t.chain[:0], nil, noBuffer
 	if err := t.write(t.header[:]); err != nil {
 		return err
@@ -132,12 +146,24 @@ func (t *tx) put(h *packet.Header, from *packet.Cursor) error {
 			return err
 		}
 	}
+	if t.d.grows && len(t.chain) == 1 {
+		t.grow(h)
+	}
 	head, ok := t.ring.Add(t.chain, nil)
 	if !ok {
 		return fmt.Errorf("driver: CID %d: the transmit queue has no descriptors for %d free buffers", t.d.cid, len(t.free))
 	}
 	t.first[head] = first
 	return nil
+}
+
+// grow needs mu. It has the packet that put builds be the tail, and the device look at as
+// much as that may become.
+func (t *tx) grow(h *packet.Header) {
+	b := &t.chain[0]
+	if whole, ok := t.d.mem.Slice(b.Addr, bufferSize); ok && t.tail.Set(h, whole) {
+		b.Len = bufferSize
+	}
 }
 
 // write needs mu. It appends bytes to the packet that put builds.

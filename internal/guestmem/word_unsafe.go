@@ -36,6 +36,11 @@ func (w *Word) Store(v uint32) {
 	w.v.Swap(v)
 }
 
+// Swap writes the word, and tells what it was.
+func (w *Word) Swap(v uint32) (old uint32) {
+	return w.v.Swap(v)
+}
+
 // CompareAndSwap writes the word if it is old.
 func (w *Word) CompareAndSwap(old, v uint32) bool {
 	return w.v.CompareAndSwap(old, v)

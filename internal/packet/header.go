@@ -17,6 +17,9 @@ const HeaderSize = 44
 // above 64 KiB (VIRTIO_VSOCK_MAX_PKT_BUF_SIZE), so nobody may send more.
 const MaxPayload = 64 << 10
 
+// LengthAt is where the length of the payload is in an encoded header: 32 bits.
+const LengthAt = 24
+
 // Type is the kind of socket a packet belongs to.
 type Type uint16
 
@@ -112,7 +115,7 @@ func (h *Header) Decode(b *[HeaderSize]byte) {
 	h.DstCID = le.Uint64(b[8:])
 	h.SrcPort = le.Uint32(b[16:])
 	h.DstPort = le.Uint32(b[20:])
-	h.Len = le.Uint32(b[24:])
+	h.Len = le.Uint32(b[LengthAt:])
 	h.Type = Type(le.Uint16(b[28:]))
 	h.Op = Op(le.Uint16(b[30:]))
 	h.Flags = le.Uint32(b[32:])
@@ -127,7 +130,7 @@ func (h *Header) Encode(b *[HeaderSize]byte) {
 	le.PutUint64(b[8:], h.DstCID)
 	le.PutUint32(b[16:], h.SrcPort)
 	le.PutUint32(b[20:], h.DstPort)
-	le.PutUint32(b[24:], h.Len)
+	le.PutUint32(b[LengthAt:], h.Len)
 	le.PutUint16(b[28:], uint16(h.Type))
 	le.PutUint16(b[30:], uint16(h.Op))
 	le.PutUint32(b[32:], h.Flags)
@@ -186,4 +189,14 @@ func (h *Header) Part(off, n int) Header {
 		part.Flags = 0
 	}
 	return part
+}
+
+// Continues says whether h has nothing to say but its payload, in the stream of a header
+// before. Field by field: they have just been written one by one, and a processor that is
+// asked for several of them at once waits until that is done.
+func (h *Header) Continues(before *Header) bool {
+	return h.SrcPort == before.SrcPort && h.DstPort == before.DstPort &&
+		h.SrcCID == before.SrcCID && h.DstCID == before.DstCID &&
+		h.Type == before.Type && h.Op == before.Op && h.Flags == before.Flags &&
+		h.BufAlloc == before.BufAlloc && h.FwdCnt == before.FwdCnt
 }
