@@ -20,6 +20,10 @@ const (
 	// mostSkips is how many waits are not looked for at most, after others in vain.
 	mostSkips = 63
 
+	// gather is for how long more of what trickles in comes together before it is looked for.
+	// It is less than an answer takes, and several small writes.
+	gather = 2 * time.Microsecond
+
 	looksPerClock = 8 // reading the clock takes as long as some looks, and so does giving way
 
 	// crowded is how long the others may take that one gives way to. Where they take
@@ -42,23 +46,32 @@ type Wait struct {
 	left  int // and how many of those are left
 }
 
-// For looks into a ring until done, and then says true, or until the time is up. Then
-// the caller sleeps, and will be woken.
-func (w *Wait) For(done func() bool, r Ring) bool {
-	if w.pays() && w.look(done, r) {
+// For looks into a ring until done, which says so once, and then says true, or until the
+// time is up. Then the caller sleeps, and will be woken. What trickles, of which some came just now and it
+// was little, has a moment to come together first: to take it is then less work for both
+// sides.
+func (w *Wait) For(done func() bool, r Ring, trickles bool) bool {
+	if w.pays() && w.look(done, r, trickles) {
 		return true
 	}
 	r.Lease().drop(r)
 	return false
 }
 
-func (w *Wait) look(done func() bool, r Ring) bool {
+func (w *Wait) look(done func() bool, r Ring, trickles bool) bool {
 	defer foreground.Add(-1)
 	if foreground.Add(1) > most() {
 		return false
 	}
 	r.Lease().use(r)
-	until := time.Now().Add(budget)
+	begun := time.Now()
+	for trickles && time.Since(begun) < gather {
+		if done() {
+			w.paid()
+			return true
+		}
+	}
+	until := begun.Add(budget)
 	for n := 1; ; n++ {
 		r.Poll()
 		if done() {

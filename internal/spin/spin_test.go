@@ -27,7 +27,7 @@ func TestFor(t *testing.T) {
 	var w Wait
 	for range 1000 { // the machine may be busy with something else just then
 		r := newRing(0)
-		if w.For(func() bool { return r.polls.Load() == 10 }, r) {
+		if w.For(func() bool { return r.polls.Load() == 10 }, r, false) {
 			if w.skips != 0 {
 				t.Errorf("%d are skipped after a wait that paid", w.skips)
 			}
@@ -44,7 +44,7 @@ func TestForInVain(t *testing.T) {
 	tried := 0
 	for range 100 {
 		r := newRing(0)
-		if w.For(never, r) {
+		if w.For(never, r, false) {
 			t.Fatal("what did not come was found")
 		}
 		if r.polls.Load() > 0 {
@@ -56,7 +56,7 @@ func TestForInVain(t *testing.T) {
 		t.Errorf("tried %d times in 100", tried)
 	}
 	for range mostSkips + 1 {
-		w.For(func() bool { return true }, newRing(0))
+		w.For(func() bool { return true }, newRing(0), false)
 	}
 	if w.skips != 0 {
 		t.Error("it is not taken up again when it pays")
@@ -69,7 +69,7 @@ func TestForCrowded(t *testing.T) {
 	foreground.Add(most())
 	defer foreground.Add(-most())
 	var w Wait
-	if w.For(func() bool { return true }, newRing(0)) {
+	if w.For(func() bool { return true }, newRing(0), false) {
 		t.Error("one more spins")
 	}
 }
@@ -215,5 +215,42 @@ func TestLeaseRaces(t *testing.T) {
 	all.Wait()
 	if r.bad.Load() || r.held.Load() != 0 {
 		t.Errorf("released before it was held: %v; held %d times in the end", r.bad.Load(), r.held.Load())
+	}
+}
+
+// firstPoll is a ring that notes when it is looked into first.
+type firstPoll struct {
+	*ring
+	at time.Time
+}
+
+func (r *firstPoll) Poll() bool {
+	if r.at.IsZero() {
+		r.at = time.Now()
+	}
+	return r.ring.Poll()
+}
+
+// TestForTrickles has what trickles come together before it is looked for.
+func TestForTrickles(t *testing.T) {
+	needTwo(t)
+	var w Wait
+	r := &firstPoll{ring: newRing(1)}
+	begun := time.Now()
+	w.For(func() bool { return r.left.Load() < 1 }, r, true)
+	if d := r.at.Sub(begun); d < gather {
+		t.Errorf("looked for after %v, want %v", d, gather)
+	}
+}
+
+// TestForDoneOnce has what is waited for be there at once, which is told once, as by a signal.
+func TestForDoneOnce(t *testing.T) {
+	needTwo(t)
+	for _, trickles := range []bool{false, true} {
+		var w Wait
+		told := false
+		if !w.For(func() bool { was := told; told = true; return !was }, newRing(0), trickles) {
+			t.Errorf("trickles %v: it is waited for what has been told", trickles)
+		}
 	}
 }

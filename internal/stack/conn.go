@@ -47,6 +47,7 @@ type conn struct {
 
 	readMu    sync.Mutex // one Recv at a time
 	readSpin  spin.Wait  // readMu
+	trickles  bool       // readMu: what this Recv waits for does
 	writeMu   sync.Mutex // one Send at a time
 	turned    int        // writeMu: bytes sent since it gave way to others
 	writeSpin spin.Wait  // writeMu
@@ -75,6 +76,8 @@ type conn struct {
 	parked   []byte   // the buffer of a Recv that waits; stream only
 	parkedN  int      // and what has been put there
 	waiting  bool     // a Recv waits for a signal instead
+	little   bool     // the last Recv that waited got little
+	sentThen uint32   // what had been sent by then
 	received uint32   // payload bytes received so far, wrapping
 	fwd      uint32   // payload bytes that the application has taken, wrapping (fwd_cnt)
 	bufAlloc uint32   // our receive buffer, as negotiated

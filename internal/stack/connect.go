@@ -39,7 +39,7 @@ func (c *conn) waitConnected(ctx context.Context) error {
 		if done, err := c.connected(); done {
 			return err
 		}
-		if look(&c.writeSpin, c.writeSig, c.in) {
+		if look(&c.writeSpin, c.writeSig, c.in, false) {
 			continue
 		}
 		select {

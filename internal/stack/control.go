@@ -88,16 +88,23 @@ func (c *conn) sendControl(op packet.Op) bool {
 		return false
 	}
 	c.blocked.Store(false)
-	c.told.Store(c.packet.FwdCnt)
+	c.hasTold()
 	return true
 }
 
 // header needs sendMu and mu. It begins a packet.
 func (c *conn) header(op packet.Op) {
-	c.packet = packet.Packet{Header: packet.Header{
-		SrcCID: uint64(c.flow.local.CID), SrcPort: c.flow.local.Port,
-		DstCID: uint64(c.flow.remote.CID), DstPort: c.flow.remote.Port,
-		Type: c.typ, Op: op,
-		BufAlloc: c.window(), FwdCnt: c.fwd,
-	}}
+	h := &c.packet.Header
+	h.SrcCID, h.SrcPort = uint64(c.flow.local.CID), c.flow.local.Port
+	h.DstCID, h.DstPort = uint64(c.flow.remote.CID), c.flow.remote.Port
+	h.Type, h.Op, h.Len, h.Flags = c.typ, op, 0, 0
+	h.BufAlloc, h.FwdCnt = c.window(), c.fwd
+	c.packet.Payload = nil
+}
+
+// hasTold needs sendMu. The packet has gone, and with it how much was taken.
+func (c *conn) hasTold() {
+	if now := c.packet.FwdCnt; c.told.Load() != now { // a store costs as much as a lock
+		c.told.Store(now)
+	}
 }

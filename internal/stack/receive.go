@@ -187,7 +187,7 @@ func (c *conn) recv(p []byte, flags vsock.Flags) (int, vsock.Flags, error) {
 		if !wait {
 			return n, got, err
 		}
-		await(&c.readSpin, c.readSig, c.in)
+		await(&c.readSpin, c.readSig, c.in, c.trickles)
 		if n := c.unpark(); n > 0 {
 			c.flush()
 			return n, 0, nil
@@ -214,6 +214,7 @@ func (c *conn) tryRecv(p []byte, flags vsock.Flags) (n int, got vsock.Flags, wai
 			err = syscall.EAGAIN
 		default:
 			wait = true
+			c.trickles = c.little && c.sent == c.sentThen
 			if c.typ == packet.TypeStream && flags&vsock.MsgPeek == 0 {
 				c.parked = p
 			} else {
@@ -253,11 +254,16 @@ func (c *conn) takeData(p []byte, flags vsock.Flags) (n int, got vsock.Flags) {
 	return n, got
 }
 
+// little is what is not much for a Recv that waits to get. More of it is waited for a little
+// longer, unless something has been sent meanwhile that it may be the answer to.
+const little = 8 << 10
+
 // unpark takes the buffer of a Recv back, and says how much it got.
 func (c *conn) unpark() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := c.parkedN
 	c.parked, c.parkedN = nil, 0
+	c.little, c.sentThen = 0 < n && n < little, c.sent
 	return n
 }

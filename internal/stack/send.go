@@ -26,8 +26,15 @@ func (c *conn) send(p []byte, flags vsock.Flags) (int, error) {
 	if !lockOr(&c.writeMu, flags) {
 		return 0, syscall.EAGAIN
 	}
-	defer c.writeMu.Unlock()
-	m := outgoing{p: p, whole: c.typ == packet.TypeSeqpacket, eor: flags&vsock.MsgEOR != 0}
+	n, err := c.sendAll(p, flags)
+	c.writeMu.Unlock()
+	return n, err
+}
+
+// sendAll needs writeMu.
+func (c *conn) sendAll(p []byte, flags vsock.Flags) (int, error) {
+	var m outgoing
+	m.p, m.whole, m.eor = p, c.typ == packet.TypeSeqpacket, flags&vsock.MsgEOR != 0
 	for {
 		before := m.done
 		wait, err := c.trySend(&m)
@@ -43,7 +50,7 @@ func (c *conn) send(p []byte, flags vsock.Flags) (int, error) {
 			}
 			return 0, syscall.EAGAIN
 		case wait:
-			await(&c.writeSpin, c.writeSig, c.in)
+			await(&c.writeSpin, c.writeSig, c.in, false)
 		}
 	}
 }
@@ -100,7 +107,9 @@ func (c *conn) sendData(m *outgoing) (wait bool, err error) {
 	if c.pending.Load() != 0 && !c.sendControls() {
 		return true, c.sendError()
 	}
+	c.mu.Lock()
 	n, wakes, err := c.reserve(m)
+	c.mu.Unlock()
 	if err != nil || m.finished {
 		return false, err
 	}
@@ -120,7 +129,7 @@ func (c *conn) sendData(m *outgoing) (wait bool, err error) {
 	m.done += taken
 	m.finished = ok && m.done == len(m.p)
 	if ok || taken > 0 {
-		c.told.Store(c.packet.FwdCnt)
+		c.hasTold()
 	}
 	return !ok, nil
 }
@@ -133,11 +142,9 @@ func (c *conn) notTaken(n int, wakes uint) {
 	c.mu.Unlock()
 }
 
-// reserve takes credit for one packet, and makes its header. A message waits until
-// there is credit for all of it, so that it goes without a stop.
+// reserve needs sendMu and mu. It takes credit for one packet, and makes its header. A
+// message waits until there is credit for all of it, so that it goes without a stop.
 func (c *conn) reserve(m *outgoing) (n int, wakes uint, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	rest := len(m.p) - m.done
 	switch err := c.cannotSend(); {
 	case err != nil:
