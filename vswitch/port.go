@@ -154,11 +154,11 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 		p.late(&pkt.Header, &p.counters.stray)
 		return p.refuse(pkt)
 	}
-	v.tally.passed.Add(1) // before it is there: it may be answered at once
+	v.tally.passed.Add(pieces(&pkt.Header)) // before it is there: it may be answered at once
 	if v.backlog == nil {
 		n, ok := v.to.to.Take(pkt, w)
 		if !ok {
-			v.tally.passed.Add(^uint64(0)) // it comes again
+			v.tally.passed.Add(-pieces(&pkt.Header)) // it comes again
 		}
 		return n, ok
 	}

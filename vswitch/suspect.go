@@ -16,7 +16,7 @@ import (
 
 // tally is what a port sent to another.
 type tally struct {
-	passed  atomic.Uint64 // packets
+	passed  atomic.Uint64 // packets, as the receiver may count them, see pieces
 	answers atomic.Uint64 // RSTs of no connection among them that may be answers
 }
 
@@ -35,6 +35,13 @@ func (p *port) tallyTo(to *port) *tally {
 	}
 	return t
 }
+
+// leastBuffer is the least that a receive buffer has room for, as a rule: those of Linux are a page,
+// less what the kernel itself needs of it.
+const leastBuffer = 2 << 10
+
+// pieces is how many packets the receiver may get for one, and so may answer.
+func pieces(h *packet.Header) uint64 { return 1 + uint64(h.Len)/leastBuffer }
 
 // suspectTime is for how long data is looked up.
 const suspectTime = time.Second

@@ -1,6 +1,7 @@
 package vswitch
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,6 +95,18 @@ func TestStrayResets(t *testing.T) {
 		s.a.send(t, s.b, packet.OpReset, 1, 1, "")
 	}
 	s.found("to whom has sent some", 5+10-3)
+}
+
+// TestStrayResetsOfLarge has a guest answer a large packet of no connection, which it gets in
+// pieces, by an RST for each.
+func TestStrayResetsOfLarge(t *testing.T) {
+	s := newSuspects(t)
+	const large = 3 * leastBuffer // comes to the guest as four packets, of which it answers each
+	s.b.send(t, s.a, packet.OpRW, 1, 1, strings.Repeat("x", large))
+	for range 10 {
+		s.a.send(t, s.b, packet.OpReset, 1, 1, "")
+	}
+	s.found("to whom has sent a large one", 10-4)
 }
 
 // TestLateIsForgiven has a guest do what another can have it do, more of it than anybody
