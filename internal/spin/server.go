@@ -3,6 +3,7 @@ package spin
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +14,13 @@ var server struct {
 	joined []visit
 	runs   bool
 }
+
+// wakes counts the goroutines of this program that were woken, see Woke.
+var wakes atomic.Uint32
+
+// Woke notes that a goroutine is woken that waits for what comes by a ring, so that it has
+// its turn before more is looked for. To give it to nobody costs the waking of a thread.
+func Woke() { wakes.Add(1) }
 
 // visit is a ring that is looked into.
 type visit struct {
@@ -53,19 +61,25 @@ func (v *visit) leave() {
 // serve looks into all rings that join, until none is left.
 func serve() {
 	var visits []visit
+	gave := false // since the last look at the clock, the runtime has run others
 	for n := 1; ; n++ {
 		if n%looksPerClock == 0 || len(visits) == 0 {
 			now := time.Now()
 			var over bool
+			gave = false
 			if visits, over = review(visits, now, gaveWay(now) > crowded); over {
 				return
 			}
 		}
+		woken := wakes.Load()
 		for i := range visits {
-			if v := &visits[i]; v.ring.Poll() && !v.found {
+			if v := &visits[i]; v.ring.Poll() {
 				v.found = true
-				runtime.Gosched() // to whoever waited for it
 			}
+		}
+		if !gave && wakes.Load() != woken {
+			gave = true
+			runtime.Gosched() // to whoever waited for that
 		}
 	}
 }

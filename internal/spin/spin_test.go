@@ -254,3 +254,53 @@ func TestForDoneOnce(t *testing.T) {
 		}
 	}
 }
+
+// wakers is a ring at which something comes by all the time; the first of it is what a
+// goroutine waits for.
+type wakers struct {
+	*ring
+	woken chan struct{}
+	once  sync.Once
+	over  atomic.Bool
+}
+
+func (r *wakers) Poll() bool {
+	r.once.Do(func() {
+		close(r.woken)
+		Woke()
+	})
+	r.polls.Add(1)
+	return !r.over.Load()
+}
+
+// TestLingerGivesTurn has the one who looks for others wake a goroutine while all other
+// processors are busy: it has its turn at once, though there is no end of what comes.
+func TestLingerGivesTurn(t *testing.T) {
+	needTwo(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	var stop atomic.Bool
+	defer stop.Store(true)
+	go func() {
+		for !stop.Load() {
+		}
+	}()
+	const most = 1000 // in the 10 ms that a goroutine has its processor for, there are many more
+	for range 20 {    // the machine may be busy with something else just then
+		r := &wakers{ring: newRing(0), woken: make(chan struct{})}
+		looks := make(chan int32)
+		go func() {
+			<-r.woken
+			looks <- r.polls.Load()
+		}()
+		runtime.Gosched() // to that one, so that it waits
+		Linger(r)
+		n := <-looks
+		r.over.Store(true)
+		receive(t, r.released)
+		served(t)
+		if n < most {
+			return
+		}
+	}
+	t.Errorf("it never had its turn within %d looks", most)
+}

@@ -3,6 +3,8 @@ package stack
 import (
 	"sync"
 	"time"
+
+	"vsockets.dev/internal/spin"
 )
 
 // deadline is a read or write deadline. mu guards it; the owner's signal is
@@ -57,6 +59,7 @@ func newSignal() signal { return make(signal, 1) }
 func (s signal) send() {
 	select {
 	case s <- struct{}{}:
+		spin.Woke()
 	default:
 	}
 }

@@ -3,6 +3,8 @@ package stack
 import (
 	"slices"
 	"sync"
+
+	"vsockets.dev/internal/spin"
 )
 
 // watchers are those who wait for any change of a socket, see vsock.Socket.Watch.
@@ -16,6 +18,9 @@ type watcher struct{ notify func() }
 // fire tells all of them, once. What has changed is for them to see: Watch may
 // notify too early.
 func (w *watchers) fire() {
+	if len(w.list) > 0 {
+		spin.Woke()
+	}
 	for _, x := range w.list {
 		x.notify()
 	}
