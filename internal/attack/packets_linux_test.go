@@ -224,7 +224,7 @@ func changeLengths(a *arena, on func() bool) {
 			if n%2 == 0 {
 				at = rxArea + uint64(n/2%ringSize)*rxSize
 			}
-			grow.ReturnLength(f.bytes(at, packet.HeaderSize), values[n%7*n%len(values)])
+			grow.ReturnLength(f.bytes(at, packet.HeaderSize), values[n/3%len(values)])
 		}
 	})
 	for src := uint32(1); on(); src++ {

@@ -75,22 +75,15 @@ func (g *guest) checkAlive() {
 	g.intact()
 }
 
-// A guest takes its memory away: the rings, or what is in them.
-func TestMemoryTakenUnderTX(t *testing.T) {
-	for name, left := range map[string]int64{"all": nothingLeft, "payload": ringsLeft} {
-		for mode, features := range eventModes {
+// memoryTaken has a guest take its memory away, all of it or all but the rings, while what
+// do does with it. It is out, and another goes on.
+func memoryTaken(t *testing.T, modes map[string]uint64, do func(t *testing.T, g *guest, left int64)) {
+	for name, left := range map[string]int64{"all": nothingLeft, "all but the rings": ringsLeft} {
+		for mode, features := range modes {
 			t.Run(name+"/"+mode, func(t *testing.T) {
 				other := newGuest(t, features).start()
 				g := newFickleGuest(t, features).start()
-				h := rwHeader(100)
-				g.whileQuiet(func() {
-					if _, ok := g.tx.Add(g.place(txArea, h.Append(nil), pattern(100)), nil); !ok {
-						t.Error("not added")
-					}
-					g.tx.Publish()
-					g.truncate(left)
-				})
-				_ = g.tx.kick.Signal()
+				do(t, g, left)
 				g.checkGone()
 				other.checkAlive()
 			})
@@ -98,30 +91,49 @@ func TestMemoryTakenUnderTX(t *testing.T) {
 	}
 }
 
+// A guest takes its memory away under what it sends.
+func TestMemoryTakenUnderTX(t *testing.T) {
+	memoryTaken(t, eventModes, func(t *testing.T, g *guest, left int64) {
+		h := rwHeader(100)
+		g.whileQuiet(func() {
+			if _, ok := g.tx.Add(g.place(txArea, h.Append(nil), pattern(100)), nil); !ok {
+				t.Error("not added")
+			}
+			g.tx.Publish()
+			g.truncate(left)
+		})
+		_ = g.tx.kick.Signal()
+	})
+}
+
 // The same, in the goroutine of a program that sends to the guest.
 func TestMemoryTakenUnderRX(t *testing.T) {
-	for name, left := range map[string]int64{"all": nothingLeft, "buffers": ringsLeft} {
-		for mode, features := range eventModes {
-			t.Run(name+"/"+mode, func(t *testing.T) {
-				other := newGuest(t, features).start()
-				g := newFickleGuest(t, features).start()
-				g.buffers(2, 4096)
-				g.truncate(left)
-				var wg sync.WaitGroup
-				for range 4 {
-					wg.Go(func() {
-						p := toGuest(packet.OpRW, pattern(100))
-						if n, ok := g.device.Take(p, newWaker()); !ok || n != 100 {
-							t.Errorf("Take: %d, %v", n, ok)
-						}
-					})
+	memoryTaken(t, eventModes, func(t *testing.T, g *guest, left int64) {
+		g.buffers(2, 4096)
+		g.truncate(left)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				p := toGuest(packet.OpRW, pattern(100))
+				if n, ok := g.device.Take(p, newWaker()); !ok || n != 100 {
+					t.Errorf("Take: %d, %v", n, ok)
 				}
-				wg.Wait()
-				g.checkGone()
-				other.checkAlive()
 			})
 		}
-	}
+		wg.Wait()
+	})
+}
+
+// The same, of one that adds to a packet: there is no other buffer in the rings.
+func TestMemoryTakenUnderGrowth(t *testing.T) {
+	memoryTaken(t, growModes, func(t *testing.T, g *guest, left int64) {
+		g.buffers(1, 4096)
+		g.give(toGuest(packet.OpRW, []byte("a")))
+		g.truncate(left)
+		if n, ok := g.device.Take(toGuest(packet.OpRW, []byte("b")), newWaker()); n != 1 || !ok {
+			t.Errorf("Take: %d, %v", n, ok)
+		}
+	})
 }
 
 // The same, when the guest kicks for those who wait.
@@ -323,27 +335,6 @@ func TestReplacedMemoryTaken(t *testing.T) {
 	_ = g.tx.kick.Signal()
 	g.device.Take(toGuest(packet.OpRequest), newWaker())
 	g.checkGone()
-}
-
-// A guest takes its memory away under a packet that is added to: all, or what is not the
-// rings, in which there is no other buffer.
-func TestMemoryTakenUnderGrowth(t *testing.T) {
-	for name, left := range map[string]int64{"all": nothingLeft, "packets": ringsLeft} {
-		for mode, features := range growModes {
-			t.Run(name+"/"+mode, func(t *testing.T) {
-				other := newGuest(t, features).start()
-				g := newFickleGuest(t, features).start()
-				g.buffers(1, 4096)
-				g.give(toGuest(packet.OpRW, []byte("a")))
-				g.truncate(left)
-				if n, ok := g.device.Take(toGuest(packet.OpRW, []byte("b")), newWaker()); n != 1 || !ok {
-					t.Errorf("Take: %d, %v", n, ok)
-				}
-				g.checkGone()
-				other.checkAlive()
-			})
-		}
-	}
 }
 
 // What is added to a packet lies in the memory of another, who takes that away. It is not

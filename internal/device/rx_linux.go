@@ -81,8 +81,8 @@ func (d *Device) speaks(t packet.Type) bool {
 	return true
 }
 
-// extend needs rx.mu, and a queue that runs. It adds p to the last packet in the ring, if
-// the guest has not taken that.
+// extend needs rx.mu, and a queue that runs. It adds p to the last packet in the ring,
+// which accepts it, if the guest has not taken that.
 func (d *Device) extend(p *packet.Packet) (ok bool) {
 	q := &d.rx
 	var err error
@@ -92,7 +92,7 @@ func (d *Device) extend(p *packet.Packet) (ok bool) {
 		}
 	}()
 	defer q.mem.Catch(guestmem.Arm(), &err)
-	if ok = q.tail.Add(p); ok {
+	if ok = q.tail.Append(p); ok {
 		d.to.Bytes += uint64(p.Len)
 	}
 	return ok

@@ -94,13 +94,7 @@ func (d *Device) sendLocked() (more bool) {
 // header is read once, into our memory; the payload stays in the guest's.
 func (d *Device) send(c *virtqueue.Chain) (n int, ok bool) {
 	var hdr [packet.HeaderSize]byte
-	var first []byte // as it is before cut
-	var length uint32
-	taken := false
-	if d.grows() && len(c.Readable) > 0 {
-		first = c.Readable[0]
-		length, taken = grow.TakeLength(first)
-	}
+	from, length := d.takeLength(c)
 	payload, ok := cut(hdr[:], c.Readable)
 	if !ok {
 		d.badPacket()
@@ -109,7 +103,7 @@ func (d *Device) send(c *virtqueue.Chain) (n int, ok bool) {
 	p := &d.txPacket
 	p.Payload = nil // a fault may have left the one before
 	p.Decode(&hdr)
-	if taken {
+	if from != nil {
 		p.Len = length
 	}
 	if p.Len > packet.MaxPayload || int(p.Len) > c.ReadLen-packet.HeaderSize {
@@ -122,11 +116,24 @@ func (d *Device) send(c *virtqueue.Chain) (n int, ok bool) {
 	switch _, ok = d.out.Take(p, d.waker); {
 	case ok:
 		d.from.add(int(p.Len))
-	case taken:
-		grow.ReturnLength(first, length)
+	case from != nil:
+		grow.ReturnLength(from, length)
 	}
 	p.Payload = nil
 	return int(p.Len), ok
+}
+
+// takeLength takes the length of a packet that may grow, before the rest of it is read, and
+// tells where it was: nil if this is no such packet.
+func (d *Device) takeLength(c *virtqueue.Chain) (from []byte, length uint32) {
+	if !d.grows() || len(c.Readable) == 0 {
+		return nil, 0
+	}
+	length, ok := grow.TakeLength(c.Readable[0])
+	if !ok {
+		return nil, 0
+	}
+	return c.Readable[0], length
 }
 
 func (d *Device) badPacket() {

@@ -30,7 +30,8 @@ type tx struct {
 	// The packet that put builds.
 	header [packet.HeaderSize]byte
 	chain  []virtqueue.Buffer
-	room   []byte // what is left of its last buffer
+	buffer []byte // its last one
+	room   []byte // what is left of that
 	last   uint16 // which one that is
 }
 
@@ -146,8 +147,8 @@ func (t *tx) put(h *packet.Header, from *packet.Cursor) error {
 			return err
 		}
 	}
-	if t.d.grows && len(t.chain) == 1 {
-		t.grow(h)
+	if t.d.grows && len(t.chain) == 1 && t.tail.Set(h, t.buffer) {
+		t.chain[0].Len = bufferSize // the device looks at as much as the packet may become
 	}
 	head, ok := t.ring.Add(t.chain, nil)
 	if !ok {
@@ -155,15 +156,6 @@ func (t *tx) put(h *packet.Header, from *packet.Cursor) error {
 	}
 	t.first[head] = first
 	return nil
-}
-
-// grow needs mu. It has the packet that put builds be the tail, and the device look at as
-// much as that may become.
-func (t *tx) grow(h *packet.Header) {
-	b := &t.chain[0]
-	if whole, ok := t.d.mem.Slice(b.Addr, bufferSize); ok && t.tail.Set(h, whole) {
-		b.Len = bufferSize
-	}
 }
 
 // write needs mu. It appends bytes to the packet that put builds.
@@ -186,11 +178,11 @@ func (t *tx) extend() error {
 	i := t.free[len(t.free)-1]
 	t.free = t.free[:len(t.free)-1]
 	addr := t.d.layout.txBuffer(int(i))
-	room, ok := t.d.mem.Slice(addr, bufferSize)
+	buffer, ok := t.d.mem.Slice(addr, bufferSize)
 	if !ok {
 		return fmt.Errorf("driver: buffer %d lies outside of the memory", i)
 	}
-	t.room = room
+	t.buffer, t.room = buffer, buffer
 	t.chain = append(t.chain, virtqueue.Buffer{Addr: addr})
 	if t.last != noBuffer {
 		t.next[t.last] = i

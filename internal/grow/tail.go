@@ -50,10 +50,10 @@ func (t *Tail) Accepts(p *packet.Packet) bool {
 
 // Add adds the payload of p to it, and says whether it could: not if it does not accept
 // that, or the other side was faster.
-func (t *Tail) Add(p *packet.Packet) bool {
-	if !t.Accepts(p) {
-		return false
-	}
+func (t *Tail) Add(p *packet.Packet) bool { return t.Accepts(p) && t.Append(p) }
+
+// Append is Add for what it accepts.
+func (t *Tail) Append(p *packet.Packet) bool {
 	old := t.header.Len
 	if t.length.Load() != old {
 		t.Clear()

@@ -47,9 +47,9 @@ type Wait struct {
 }
 
 // For looks into a ring until done, which says so once, and then says true, or until the
-// time is up. Then the caller sleeps, and will be woken. What trickles, of which some came just now and it
-// was little, has a moment to come together first: to take it is then less work for both
-// sides.
+// time is up. Then the caller sleeps, and will be woken. What trickles, of which some came
+// just now and it was little, has a moment to come together first: to take it is then less
+// work for both sides.
 func (w *Wait) For(done func() bool, r Ring, trickles bool) bool {
 	if w.pays() && w.look(done, r, trickles) {
 		return true
