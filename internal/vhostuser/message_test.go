@@ -2,6 +2,7 @@ package vhostuser
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -194,4 +195,9 @@ func FuzzMessage(f *testing.F) {
 			}
 		}
 	})
+}
+
+func ExampleRequest_String() {
+	fmt.Println(SetMemTable, Request(99))
+	// Output: SET_MEM_TABLE request(99)
 }
