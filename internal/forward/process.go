@@ -107,10 +107,11 @@ func (p *process) SetLinger(sec int) error {
 }
 
 // Close ends both directions, waits a little for the command to end, and kills it
-// and what it started.
+// and what it started. The output is the first: that the command ends when its input
+// does must not look as if it had said all.
 func (p *process) Close() error {
-	_ = p.closeIn()
 	_ = p.closeOut()
+	_ = p.closeIn()
 	grace := time.NewTimer(processGrace)
 	defer grace.Stop()
 	select {

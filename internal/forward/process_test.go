@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"vsockets.dev/internal/relay"
 )
 
 // gone says whether a process has ended.
@@ -49,6 +51,32 @@ func TestExecEnds(t *testing.T) {
 		if stderr.String() != "err\n" {
 			t.Errorf("%s: standard error %q", from, stderr.String())
 		}
+	}
+}
+
+// TestExecReset has a command end as soon as its input does: whoever reads what it
+// writes is not to take that for its end.
+func TestExecReset(t *testing.T) {
+	p, err := startProcess("cat", io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan error)
+	go func() {
+		_, err := p.Read(make([]byte, 1))
+		read <- err
+	}()
+	end := p.closeIn
+	p.closeIn = func() error {
+		err := end()
+		<-p.exited // whoever is slow here gives it the time
+		return err
+	}
+	if err := relay.Reset(p); err != nil {
+		t.Error(err)
+	}
+	if err := <-read; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Read: %v, want %v", err, net.ErrClosed)
 	}
 }
 
