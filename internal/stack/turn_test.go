@@ -2,7 +2,10 @@ package stack
 
 import (
 	"math"
+	"os"
+	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -26,7 +29,25 @@ func (k *taker) Take(p *packet.Packet, w packet.Waker) (int, bool) {
 
 // TestManySendersTakeTurns has connections send that never have to wait, on one
 // processor. Whoever else has something to do has its turn after each has had one.
+//
+// Go may take the processor from a goroutine anywhere, and so from the one that looks
+// between what it has seen and its turn for others. Where that is turned off, which is
+// for a whole process, it can do so in calls only, and there is none between the two.
 func TestManySendersTakeTurns(t *testing.T) {
+	const exact = "asyncpreemptoff=1"
+	if os.Getenv("GODEBUG") == exact {
+		manySendersTakeTurns(t)
+		return
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestManySendersTakeTurns$", "-test.timeout=1m", "-test.v")
+	cmd.Env = append(os.Environ(), "GODEBUG="+exact)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func manySendersTakeTurns(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	const conns, looks = 4, 20
 	k := &taker{wire: newWire()}
