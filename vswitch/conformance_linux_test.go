@@ -7,9 +7,7 @@ import (
 	"vsockets.dev/hybrid"
 	"vsockets.dev/internal/attach"
 	"vsockets.dev/internal/driver"
-	"vsockets.dev/internal/guestpeer"
 	"vsockets.dev/internal/packet"
-	"vsockets.dev/internal/testguest"
 	"vsockets.dev/vsock"
 	"vsockets.dev/vsock/vsocktest"
 	"vsockets.dev/vswitch"
@@ -17,43 +15,23 @@ import (
 
 func init() {
 	silent = asleep
-	conformers["attached"] = each(attached)
-	conformers["attached-reverse"] = each(func(t *testing.T) vsocktest.Pair {
+	conformers["attached"] = attached
+	conformers["attached-reverse"] = func(t *testing.T) vsocktest.Pair {
 		p := attached(t)
 		return vsocktest.Pair{A: p.B, B: p.A}
-	})
-	conformers["attached-attached"] = each(func(t *testing.T) vsocktest.Pair {
+	}
+	conformers["attached-attached"] = func(t *testing.T) vsocktest.Pair {
 		sw := newSwitch(t)
 		a, b := member(t, sw), member(t, sw)
 		return vsocktest.Pair{A: end(t, a), B: end(t, b)}
-	})
-	conformers["hybrid"] = each(func(t *testing.T) vsocktest.Pair {
+	}
+	conformers["hybrid"] = func(t *testing.T) vsocktest.Pair {
 		client, guest, vanish := behindHybrid(t)
 		return vsocktest.Pair{A: client, B: guest, Vanish: vanish}
-	})
-	conformers["hybrid-reverse"] = each(func(t *testing.T) vsocktest.Pair {
+	}
+	conformers["hybrid-reverse"] = func(t *testing.T) vsocktest.Pair {
 		client, guest, _ := behindHybrid(t)
 		return vsocktest.Pair{A: guest, B: client}
-	})
-	conformers["guest"] = func(t *testing.T) func(*testing.T) vsocktest.Pair {
-		sw := newSwitch(t)
-		return withKernel(towardsKernel(end(t, sw.Host())), inGuest(t, sw, 3))
-	}
-	conformers["guest-reverse"] = func(t *testing.T) func(*testing.T) vsocktest.Pair {
-		sw := newSwitch(t)
-		return withKernel(inGuest(t, sw, 3), end(t, sw.Host())) // which takes what the guest proposes
-	}
-	conformers["guest-guest"] = func(t *testing.T) func(*testing.T) vsocktest.Pair {
-		sw := newSwitch(t)
-		return withKernel(inGuest(t, sw, 3), inGuest(t, sw, 4))
-	}
-	conformers["attached-guest"] = func(t *testing.T) func(*testing.T) vsocktest.Pair {
-		sw := newSwitch(t)
-		return withKernel(towardsKernel(end(t, member(t, sw))), inGuest(t, sw, 3))
-	}
-	conformers["guest-attached"] = func(t *testing.T) func(*testing.T) vsocktest.Pair {
-		sw := newSwitch(t)
-		return withKernel(inGuest(t, sw, 3), end(t, member(t, sw)))
 	}
 }
 
@@ -69,13 +47,10 @@ func attached(t *testing.T) vsocktest.Pair {
 	return vsocktest.Pair{A: end(t, sw.Host()), B: end(t, a), Silent: silent(t, sw), Vanish: func() { closeOf(t, pool) }}
 }
 
-// group is the one that contexts are in which talk to one another.
-const group = "test"
-
-// member is a context that is joined as another process is, in the group.
+// member is a context that is joined as another process is, in a group with the others.
 func member(t *testing.T, sw *vswitch.Switch) *attach.Stack {
 	t.Helper()
-	c := vswitch.AttachConfig{Groups: []string{group}}
+	c := vswitch.AttachConfig{Groups: []string{"test"}}
 	c.First = 1000 + uint32(len(sw.Contexts()))
 	c.Last = c.First
 	s, _, err := vswitch.JoinSwitch(t, sw, c)
@@ -84,45 +59,6 @@ func member(t *testing.T, sw *vswitch.Switch) *attach.Stack {
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s
-}
-
-// inGuest is the kernel of a real guest in the group, whose sockets the guest's agent
-// uses as it is told .
-func inGuest(t *testing.T, sw *vswitch.Switch, cid uint32) vsocktest.End {
-	t.Helper()
-	guest := vswitch.NewGuest(t, sw, cid, group)
-	kernel := vsocktest.Linux61()
-	kernel.LoopbackFromLocal = true // its own CID is not its loopback's
-	return vsocktest.End{Stack: remote(t, sw, guest), CID: guest.CID(), Traits: kernel}
-}
-
-// remote is the stack of a guest, whose agent is told by way of the host: with both
-// ends far away, a guest's control line would be too slow for the suite.
-func remote(t *testing.T, sw *vswitch.Switch, g *testguest.Guest) *guestpeer.Remote {
-	t.Helper()
-	var at vsock.Addr
-	if err := g.Call(t.Context(), guestpeer.CmdListen, guestpeer.Listen{Port: vsock.PortAny, Service: guestpeer.ServiceCalls}, &at); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := vsock.Dial(t.Context(), sw.Host(), vsock.Addr{CID: g.CID(), Port: at.Port})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := guestpeer.NewClient(conn)
-	t.Cleanup(func() { _ = c.Close() })
-	return guestpeer.NewRemote(t.Context(), c)
-}
-
-// towardsKernel is an end that connects to a kernel, which does not negotiate, nor
-// has datagrams.
-func towardsKernel(e vsocktest.End) vsocktest.End {
-	e.Traits = vsocktest.Traits{NoNegotiation: true}
-	return e
-}
-
-// withKernel is a pair of which one end at least is a guest that has been booted.
-func withKernel(a, b vsocktest.End) func(*testing.T) vsocktest.Pair {
-	return func(*testing.T) vsocktest.Pair { return vsocktest.Pair{A: a, B: b} }
 }
 
 // behindHybrid is a client of the Unix-socket protocol, which stands for the host, and

@@ -10,30 +10,25 @@ import (
 	"vsockets.dev/vswitch"
 )
 
-// conformers are the stacks that TestConformance tries, by name. Each is set up
-// once, and then makes a pair for every case.
-var conformers = map[string]func(*testing.T) func(*testing.T) vsocktest.Pair{
-	"inproc": each(func(t *testing.T) vsocktest.Pair {
+// conformers are the stacks that TestConformance tries, by name. Each makes
+// a pair for every case. Those of guests' kernels are in internal/conformance.
+var conformers = map[string]func(*testing.T) vsocktest.Pair{
+	"inproc": func(t *testing.T) vsocktest.Pair {
 		sw := newSwitch(t)
 		c := newContext(t, sw, vswitch.ContextConfig{CID: 3})
 		return vsocktest.Pair{A: end(t, sw.Host()), B: end(t, c), Silent: silent(t, sw), Vanish: func() { closeOf(t, c) }}
-	}),
-	"inproc-reverse": each(func(t *testing.T) vsocktest.Pair {
+	},
+	"inproc-reverse": func(t *testing.T) vsocktest.Pair {
 		sw := newSwitch(t)
 		c := newContext(t, sw, vswitch.ContextConfig{CID: 3, Unprivileged: true})
 		p := vsocktest.Pair{A: end(t, c), B: end(t, sw.Host())}
 		p.A.Traits.Unprivileged = true
 		return p
-	}),
-	"loopback": each(func(t *testing.T) vsocktest.Pair {
+	},
+	"loopback": func(t *testing.T) vsocktest.Pair {
 		e := end(t, newSwitch(t).Host())
 		return vsocktest.Pair{A: e, B: e}
-	}),
-}
-
-// each is a conformer without anything to set up.
-func each(pair func(*testing.T) vsocktest.Pair) func(*testing.T) func(*testing.T) vsocktest.Pair {
-	return func(*testing.T) func(*testing.T) vsocktest.Pair { return pair }
+	},
 }
 
 // silent gives an address that the host can send to and that never answers. Where
@@ -43,7 +38,7 @@ var silent = func(*testing.T, *vswitch.Switch) *vsock.Addr { return nil }
 // TestConformance holds the stacks that a switch joins against the suite.
 func TestConformance(t *testing.T) {
 	for _, name := range slices.Sorted(maps.Keys(conformers)) { // in the matrix, too
-		t.Run(name, func(t *testing.T) { vsocktest.TestStack(t, conformers[name](t)) })
+		t.Run(name, func(t *testing.T) { vsocktest.TestStack(t, conformers[name]) })
 	}
 }
 

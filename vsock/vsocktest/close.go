@@ -104,7 +104,10 @@ var closeTests = []test{
 	}},
 	{name: "many connections one after another", run: func(r *rig) {
 		l, addr := r.listener(vsock.Stream)
-		for range 100 {
+		for i := range 100 {
+			if i%(renewEvery/10) == 0 {
+				r.ok(renew(l), "set the deadlines")
+			}
 			a := r.socket(r.A, vsock.Stream)
 			r.connect(a, addr)
 			b := r.accept(l)

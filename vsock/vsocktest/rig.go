@@ -13,7 +13,8 @@ import (
 )
 
 // patience is how long a test waits for what must happen. It is the deadline of
-// every socket that a rig makes: a stack that hangs fails the test, and no more.
+// every socket that a rig makes: a stack that hangs fails the test, and no more. A test
+// that makes hundreds of calls has it renewed, since a call to an emulated guest takes long.
 const patience = 10 * time.Second
 
 // soon is a deadline that a test waits out.
@@ -48,11 +49,18 @@ func (r *rig) socket(e End, typ vsock.Type) vsock.Socket {
 func (r *rig) own(s vsock.Socket) vsock.Socket {
 	r.Helper()
 	r.Cleanup(func() { _ = s.Close() })
-	limit := time.Now().Add(patience)
-	r.ok(s.SetReadDeadline(limit), "SetReadDeadline")
-	r.ok(s.SetWriteDeadline(limit), "SetWriteDeadline")
+	r.ok(renew(s), "set the deadlines")
 	return s
 }
+
+// renew gives a socket the deadlines of one that is new.
+func renew(s vsock.Socket) error {
+	limit := time.Now().Add(patience)
+	return errors.Join(s.SetReadDeadline(limit), s.SetWriteDeadline(limit))
+}
+
+// renewEvery is after how many calls a test renews the deadlines.
+const renewEvery = 100
 
 // bound makes a socket with a free port.
 func (r *rig) bound(e End, typ vsock.Type) (vsock.Socket, vsock.Addr) {

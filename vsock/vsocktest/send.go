@@ -73,10 +73,18 @@ var sendTests = []test{
 				if _, err := a.Send([]byte(p[i:i+1]), 0); err != nil {
 					return err
 				}
+				if i%renewEvery == 0 {
+					if err := renew(a); err != nil {
+						return err
+					}
+				}
 			}
 			return nil
 		})
-		r.recv(b, p)
+		for i := 0; i < n; i += renewEvery {
+			r.ok(renew(b), "set the deadlines")
+			r.recv(b, p[i:i+renewEvery])
+		}
 		r.ok(wait(), "send")
 	}},
 	{name: "many connections at once", run: func(r *rig) {
@@ -199,7 +207,10 @@ var sendTests = []test{
 	{name: "counters go on past the buffer, many times", run: func(r *rig) {
 		a, b := r.sized(vsock.Stream, 1024)
 		p := pattern(1000)
-		for range 200 {
+		for i := range 200 {
+			if i%(renewEvery/4) == 0 {
+				r.ok(errors.Join(renew(a), renew(b)), "set the deadlines")
+			}
 			r.send(a, p)
 			r.recv(b, p)
 			r.send(b, p[:100])

@@ -324,10 +324,18 @@ var seqpacketTests = []test{
 				if _, err := fmt.Fprintf(a, "message %d", i); err != nil {
 					return err
 				}
+				if i%renewEvery == 0 {
+					if err := renew(a); err != nil {
+						return err
+					}
+				}
 			}
 			return nil
 		})
 		for i := range n {
+			if i%renewEvery == 0 {
+				r.ok(renew(b), "set the deadlines")
+			}
 			r.message(b, fmt.Sprintf("message %d", i))
 		}
 		r.ok(wait(), "send")
