@@ -13,10 +13,6 @@ import (
 	"vsockets.dev/internal/spin"
 )
 
-// closeTimeout is how long a connection that we closed waits for the peer's RST
-// before it sends its own. Source: Linux, VSOCK_CLOSE_TIMEOUT.
-const closeTimeout = 8 * time.Second
-
 var errStackClosed = errors.New("the stack was closed")
 
 // state is where a connection stands.
@@ -94,7 +90,12 @@ type conn struct {
 	readSig, writeSig           signal
 	readDeadline, writeDeadline deadline
 	watchers                    watchers
-	timer                       *time.Timer // of connect, or of close
+	timer                       *time.Timer // of connect
+
+	// requested is that connect has begun: before that, the flow is known to the stack, and
+	// whoever guesses it can send an answer to nothing.
+	requested bool
+	closing   closingEntry
 }
 
 func newConn(st *Stack, f flow, typ packet.Type, opt options) *conn {
@@ -122,6 +123,9 @@ func (c *conn) writable() {
 // die needs mu. It ends the connection: Recv gives what is left, then err, or
 // io.EOF for nil.
 func (c *conn) die(err error) {
+	if c.state == closing {
+		c.st.closings.remove(c)
+	}
 	c.state, c.err, c.pendErr = closed, err, err
 	if c.timer != nil {
 		c.timer.Stop()
@@ -192,7 +196,7 @@ func (c *conn) close() error {
 		}
 		c.state, c.shut = closing, packet.ShutdownBoth
 		c.pending.Or(sendShutdown)
-		c.timer = time.AfterFunc(closeTimeout, c.closeExpired)
+		c.st.closings.add(c)
 	case closing, closed:
 	}
 	c.mu.Unlock()

@@ -13,16 +13,22 @@ import (
 func (c *conn) connect() {
 	c.mu.Lock()
 	if c.state == connecting {
-		c.timer = time.AfterFunc(c.opt.timeout, func() { c.connectEnds(syscall.ETIMEDOUT) })
+		c.requested = true
 		c.pending.Or(sendRequest)
 	}
 	c.mu.Unlock()
 	c.flush()
 }
 
-// requested needs mu. It says whether connect has begun: before that, the flow is
-// known to the stack, and whoever guesses it can send an answer to nothing.
-func (c *conn) requested() bool { return c.timer != nil }
+// limit begins the timeout, where the answer was not there at once: to start and stop a
+// timer takes as long as most answers.
+func (c *conn) limit() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state == connecting && c.timer == nil {
+		c.timer = time.AfterFunc(c.opt.timeout, func() { c.connectEnds(syscall.ETIMEDOUT) })
+	}
+}
 
 func (c *conn) connectEnds(err error) {
 	c.mu.Lock()
@@ -42,6 +48,7 @@ func (c *conn) waitConnected(ctx context.Context) error {
 		if look(&c.writeSpin, c.writeSig, c.in, false) {
 			continue
 		}
+		c.limit()
 		select {
 		case <-c.writeSig:
 		case <-ctx.Done():
@@ -93,7 +100,9 @@ func (c *conn) receiveResponse(h *packet.Header) {
 		c.bufAlloc = min(h.BufAlloc, maxBuffer)
 	}
 	c.state, c.up = established, true
-	c.timer.Stop()
+	if c.timer != nil {
+		c.timer.Stop()
+	}
 	c.credit(h)
 	c.writable()
 }

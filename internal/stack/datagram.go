@@ -75,7 +75,7 @@ func (d *datagram) recv(p []byte, flags vsock.Flags) (n int, got vsock.Flags, fr
 		if !wait {
 			return n, got, from, err
 		}
-		<-d.sig
+		d.deadline.sleep()
 	}
 }
 
@@ -88,7 +88,7 @@ func (d *datagram) tryRecv(p []byte, flags vsock.Flags) (n int, got vsock.Flags,
 	case d.closed:
 		d.sig.send()
 		return 0, 0, from, false, net.ErrClosed
-	case d.deadline.expired && flags&vsock.MsgDontWait == 0:
+	case flags&vsock.MsgDontWait == 0 && d.deadline.over():
 		d.sig.send()
 		return 0, 0, from, false, os.ErrDeadlineExceeded
 	case d.messages.len() == 0 && flags&vsock.MsgDontWait != 0:

@@ -7,19 +7,29 @@ import (
 	"vsockets.dev/internal/spin"
 )
 
-// deadline is a read or write deadline. mu guards it; the owner's signal is
-// sent when it expires, to wake whoever waits.
+// glances is how often it is looked at the clock for a deadline until a timer is started.
+const glances = 8
+
+// deadline is a read or write deadline, or that of an accept. mu guards it.
+//
+// To start and stop a timer takes longer than most calls on a socket do, and may wake a
+// thread besides. So there is one only while someone sleeps, who is woken by the owner's
+// signal, and where it is asked often whether the deadline is over: else the clock tells.
 type deadline struct {
-	mu      *sync.Mutex
-	sig     signal
-	timer   *time.Timer
-	expired bool
-	gen     uint // tells the current timer from one that was stopped too late
+	mu       *sync.Mutex
+	sig      signal
+	at       time.Time // zero: there is none
+	expired  bool
+	glanced  int // at the clock, since it was set
+	sleepers int
+	timer    *time.Timer
+	gen      uint // tells the current timer from one that was stopped too late
 }
 
-// stop needs mu. It ends the timer, not what has expired.
+// stop needs mu. It ends the timer, and that there is a deadline to come.
 func (d *deadline) stop() {
 	d.gen++
+	d.at, d.glanced = time.Time{}, 0
 	if d.timer != nil {
 		d.timer.Stop()
 		d.timer = nil
@@ -33,14 +43,37 @@ func (d *deadline) set(t time.Time) {
 	if t.IsZero() {
 		return
 	}
-	wait := time.Until(t)
-	if wait <= 0 {
+	now := time.Now()
+	d.at = now.Add(t.Sub(now)) // that the clock is set changes nothing any more
+	if !d.passed() && d.sleepers > 0 {
+		d.start()
+	}
+}
+
+// over needs mu. It says whether the deadline has passed.
+func (d *deadline) over() bool {
+	if d.expired || d.at.IsZero() || d.timer != nil {
+		return d.expired
+	}
+	if d.glanced++; d.glanced > glances {
+		d.start()
+	}
+	return d.passed()
+}
+
+// passed needs mu. It looks at the clock, and wakes who sleeps if the deadline is over.
+func (d *deadline) passed() bool {
+	if !d.expired && time.Until(d.at) <= 0 {
 		d.expired = true
 		d.sig.send()
-		return
 	}
+	return d.expired
+}
+
+// start needs mu. It starts the timer.
+func (d *deadline) start() {
 	gen := d.gen
-	d.timer = time.AfterFunc(wait, func() {
+	d.timer = time.AfterFunc(time.Until(d.at), func() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		if d.gen == gen {
@@ -48,6 +81,19 @@ func (d *deadline) set(t time.Time) {
 			d.sig.send()
 		}
 	})
+}
+
+// sleep returns when the signal is sent, which the deadline does too.
+func (d *deadline) sleep() {
+	d.mu.Lock()
+	if d.sleepers++; !d.at.IsZero() && !d.expired && d.timer == nil {
+		d.start()
+	}
+	d.mu.Unlock()
+	<-d.sig
+	d.mu.Lock()
+	d.sleepers--
+	d.mu.Unlock()
 }
 
 // signal wakes one goroutine that waits on it, now or when it comes to wait.

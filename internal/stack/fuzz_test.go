@@ -281,7 +281,7 @@ func (b *fuzzBed) check() {
 		if c.grown > 0 && (uint64(c.window()) > c.opt.max || c.opt.chosen) {
 			b.t.Fatalf("the window is %d, of a buffer of %d, at most %d", c.window(), c.bufAlloc, c.opt.max)
 		}
-		if c.state == connecting && !c.requested() {
+		if c.state == connecting && !c.requested {
 			b.t.Fatal("it is connecting, and does not ask")
 		}
 	}

@@ -88,7 +88,7 @@ func (l *listener) accept(wait bool) (*conn, error) {
 // after those who have just got theirs have had their turn.
 func (l *listener) await() {
 	if !l.spinMu.TryLock() {
-		<-l.sig
+		l.deadline.sleep()
 		return
 	}
 	l.mu.Lock()
@@ -98,7 +98,7 @@ func (l *listener) await() {
 	sent := look(&l.spin, l.sig, from, false)
 	l.spinMu.Unlock()
 	if !sent {
-		<-l.sig
+		l.deadline.sleep()
 	}
 }
 
@@ -127,7 +127,7 @@ func (l *listener) next() (*conn, error) {
 	case l.closed:
 		l.sig.send()
 		return nil, net.ErrClosed
-	case l.deadline.expired:
+	case l.deadline.over():
 		l.sig.send()
 		return nil, os.ErrDeadlineExceeded
 	case len(l.queue) == 0:

@@ -37,7 +37,7 @@ func (c *conn) receive(p *packet.Packet) (over bool) {
 		return true
 	case c.state == closed:
 		return false // our RST waits to go, and says all there is to say
-	case c.state == connecting && c.requested() && p.Op == packet.OpResponse:
+	case c.state == connecting && c.requested && p.Op == packet.OpResponse:
 		c.receiveResponse(&p.Header)
 		return false
 	case c.state == connecting:
@@ -187,7 +187,7 @@ func (c *conn) recv(p []byte, flags vsock.Flags) (int, vsock.Flags, error) {
 		if !wait {
 			return n, got, err
 		}
-		await(&c.readSpin, c.readSig, c.in, c.trickles)
+		await(&c.readSpin, &c.readDeadline, c.in, c.trickles)
 		if n := c.unpark(); n > 0 {
 			c.flush()
 			return n, 0, nil
@@ -202,7 +202,7 @@ func (c *conn) tryRecv(p []byte, flags vsock.Flags) (n int, got vsock.Flags, wai
 	switch {
 	case c.gone:
 		err = net.ErrClosed
-	case c.readDeadline.expired && flags&vsock.MsgDontWait == 0:
+	case flags&vsock.MsgDontWait == 0 && c.readDeadline.over():
 		err = os.ErrDeadlineExceeded
 	case c.hasData(1) && c.shut&packet.ShutdownReceive == 0:
 		n, got = c.takeData(p, flags)

@@ -50,7 +50,7 @@ func (c *conn) sendAll(p []byte, flags vsock.Flags) (int, error) {
 			}
 			return 0, syscall.EAGAIN
 		case wait:
-			await(&c.writeSpin, c.writeSig, c.in, false)
+			await(&c.writeSpin, &c.writeDeadline, c.in, false)
 		}
 	}
 }
@@ -192,7 +192,7 @@ func (c *conn) cannotSend() error {
 	switch {
 	case c.gone:
 		return net.ErrClosed
-	case c.writeDeadline.expired:
+	case c.writeDeadline.over():
 		return os.ErrDeadlineExceeded
 	}
 	return c.writeError()

@@ -198,6 +198,7 @@ func (s *Socket) Connect(ctx context.Context, a vsock.Addr) error {
 	c.connect()
 	if s.nonblock.Load() {
 		if done, _ := c.connected(); !done {
+			c.limit()
 			return syscall.EINPROGRESS
 		}
 	}

@@ -8,9 +8,9 @@ func look(w *spin.Wait, sig signal, from spin.Ring, trickles bool) bool {
 	return from != nil && w.For(sig.sent, from, trickles)
 }
 
-// await returns when a signal is sent.
-func await(w *spin.Wait, sig signal, from spin.Ring, trickles bool) {
-	if !look(w, sig, from, trickles) {
-		<-sig
+// await returns when the signal of a deadline is sent.
+func await(w *spin.Wait, d *deadline, from spin.Ring, trickles bool) {
+	if !look(w, d.sig, from, trickles) {
+		d.sleep()
 	}
 }

@@ -73,7 +73,8 @@ type Stack struct {
 	poller       func(cid uint32) spin.Ring
 	breach       func(from, to vsock.Addr, b Breach)
 
-	grown atomic.Int64 // how much the windows of all connections grew by
+	grown    atomic.Int64 // how much the windows of all connections grew by
+	closings closings
 
 	mu        sync.RWMutex
 	conns     map[flow]*conn
@@ -145,6 +146,7 @@ func (st *Stack) Close() error {
 	for _, c := range st.matching(func(*conn) bool { return true }) {
 		c.abort(errStackClosed)
 	}
+	st.closings.stop()
 	return nil
 }
 
