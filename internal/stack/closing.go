@@ -27,9 +27,9 @@ type closingEntry struct {
 func (s *closings) add(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.closing = closingEntry{before: s.last, until: time.Now().Add(closeTimeout)}
+	c.inClosings = closingEntry{before: s.last, until: time.Now().Add(closeTimeout)}
 	if s.last != nil {
-		s.last.closing.after = c
+		s.last.inClosings.after = c
 	} else {
 		s.first = c
 	}
@@ -48,21 +48,21 @@ func (s *closings) remove(c *conn) {
 
 // unlink needs mu.
 func (s *closings) unlink(c *conn) {
-	before, after := c.closing.before, c.closing.after
+	before, after := c.inClosings.before, c.inClosings.after
 	switch {
 	case before != nil:
-		before.closing.after = after
+		before.inClosings.after = after
 	case s.first == c:
 		s.first = after
 	default:
 		return // it is not there
 	}
 	if after != nil {
-		after.closing.before = before
+		after.inClosings.before = before
 	} else {
 		s.last = before
 	}
-	c.closing = closingEntry{}
+	c.inClosings = closingEntry{}
 }
 
 // expire ends those that have waited long enough.
@@ -78,8 +78,8 @@ func (s *closings) due() []*conn {
 	defer s.mu.Unlock()
 	var due []*conn
 	for c := s.first; c != nil; c = s.first {
-		if wait := time.Until(c.closing.until); wait > 0 {
-			s.timer.Reset(wait)
+		if wait := time.Until(c.inClosings.until); wait > 0 {
+			s.timer = time.AfterFunc(wait, s.expire)
 			return due
 		}
 		due = append(due, c)
@@ -89,7 +89,7 @@ func (s *closings) due() []*conn {
 	return due
 }
 
-// stop ends the timer: the stack has been closed, and its connections with it.
+// stop ends the timer: the stack has been closed, and its connections are over.
 func (s *closings) stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -58,6 +58,27 @@ func TestClosings(t *testing.T) {
 	}
 }
 
+// TestClosingsOfStack closes the stack meanwhile.
+func TestClosingsOfStack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		st := New(Config{CID: 2, Out: w})
+		l := listen(t, st, 1)
+		for i := range uint32(2) {
+			s, _ := opened(t, w, l, 5000+i, 1<<16)
+			_ = s.Close()
+			w.next(t, packet.OpShutdown)
+			time.Sleep(time.Second)
+		}
+		_ = st.Close()
+		w.next(t, packet.OpReset)
+		w.next(t, packet.OpReset)
+		if st.closings.first != nil || st.closings.timer != nil {
+			t.Error("something is left")
+		}
+	})
+}
+
 // TestClosingsAgain has one that is closed long after all others are over.
 func TestClosingsAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -90,12 +90,14 @@ type conn struct {
 	readSig, writeSig           signal
 	readDeadline, writeDeadline deadline
 	watchers                    watchers
-	timer                       *time.Timer // of connect
 
 	// requested is that connect has begun: before that, the flow is known to the stack, and
 	// whoever guesses it can send an answer to nothing.
 	requested bool
-	closing   closingEntry
+	timer     *time.Timer   // of connect, once its timeout has begun
+	decided   chan struct{} // and closed when connecting is over
+
+	inClosings closingEntry
 }
 
 func newConn(st *Stack, f flow, typ packet.Type, opt options) *conn {
@@ -123,13 +125,14 @@ func (c *conn) writable() {
 // die needs mu. It ends the connection: Recv gives what is left, then err, or
 // io.EOF for nil.
 func (c *conn) die(err error) {
-	if c.state == closing {
+	switch c.state {
+	case connecting:
+		c.connectDecided()
+	case closing:
 		c.st.closings.remove(c)
+	case established, closed:
 	}
 	c.state, c.err, c.pendErr = closed, err, err
-	if c.timer != nil {
-		c.timer.Stop()
-	}
 	c.readable()
 	c.writable()
 }

@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 )
 
-// connect sends REQUEST, unless the connection has ended already. Its answer, or
-// the timeout, ends the state connecting.
+// connect sends REQUEST, unless the connection has ended already. Its answer ends the state
+// connecting, and so does the timeout, once it has begun.
 func (c *conn) connect() {
 	c.mu.Lock()
 	if c.state == connecting {
@@ -20,13 +21,20 @@ func (c *conn) connect() {
 	c.flush()
 }
 
-// limit begins the timeout, where the answer was not there at once: to start and stop a
-// timer takes as long as most answers.
-func (c *conn) limit() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// beginTimeout needs mu. It begins the timeout of who does not look for the answer, or has
+// not found it at once: to start and stop a timer takes as long as most answers do.
+func (c *conn) beginTimeout() {
 	if c.state == connecting && c.timer == nil {
 		c.timer = time.AfterFunc(c.opt.timeout, func() { c.connectEnds(syscall.ETIMEDOUT) })
+		c.decided = make(chan struct{})
+	}
+}
+
+// connectDecided needs mu, and the state connecting, which is over.
+func (c *conn) connectDecided() {
+	if c.timer != nil {
+		c.timer.Stop()
+		close(c.decided)
 	}
 }
 
@@ -41,34 +49,55 @@ func (c *conn) connectEnds(err error) {
 
 // waitConnected waits for the outcome.
 func (c *conn) waitConnected(ctx context.Context) error {
-	for {
-		if done, err := c.connected(); done {
-			return err
-		}
-		if look(&c.writeSpin, c.writeSig, c.in, false) {
-			continue
-		}
-		c.limit()
+	if c.in != nil {
+		var w spin.Wait
+		w.For(c.isDecided, c.in, false)
+	}
+	c.mu.Lock()
+	c.beginTimeout()
+	decided := c.decided
+	c.mu.Unlock()
+	if decided != nil {
 		select {
-		case <-c.writeSig:
+		case <-decided:
 		case <-ctx.Done():
 			c.connectEnds(ctx.Err())
 		}
 	}
+	return c.outcome()
 }
 
-// connected tells whether there is an outcome of connecting, and which.
-func (c *conn) connected() (bool, error) {
+// goesOn begins the timeout of who does not wait, and says whether there is no outcome yet.
+func (c *conn) goesOn() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.state == connecting:
-		return false, nil
-	case !c.up:
-		c.pendErr = nil
-		return true, c.err
+	c.beginTimeout()
+	return c.state == connecting
+}
+
+// isDecided says whether there is an outcome.
+func (c *conn) isDecided() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state != connecting
+}
+
+// wasConnected says whether it was established, whatever came of it since then.
+func (c *conn) wasConnected() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.up
+}
+
+// outcome tells how connecting went, which is decided.
+func (c *conn) outcome() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.up {
+		return nil // whatever came of it since then
 	}
-	return true, nil // whatever came of it since then
+	c.pendErr = nil
+	return c.err
 }
 
 // failureTold says that the connection never was made, and that PendingError has
@@ -100,9 +129,7 @@ func (c *conn) receiveResponse(h *packet.Header) {
 		c.bufAlloc = min(h.BufAlloc, maxBuffer)
 	}
 	c.state, c.up = established, true
-	if c.timer != nil {
-		c.timer.Stop()
-	}
+	c.connectDecided()
 	c.credit(h)
-	c.writable()
+	c.watchers.fire()
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 	"vsockets.dev/vsock"
 )
 
@@ -52,6 +53,78 @@ func TestConnect(t *testing.T) {
 				_ = st.Close()
 			})
 		})
+	}
+}
+
+// TestConnectNonblocking has nobody answer one who does not wait.
+func TestConnectNonblocking(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWire()
+		st := New(Config{CID: 2, Out: w})
+		defer st.Close()
+		s, _ := st.Socket(vsock.Stream)
+		defer s.Close()
+		_ = s.SetNonblock(true)
+		if err := s.Connect(t.Context(), vsock.Addr{CID: 3, Port: 80}); !errors.Is(err, syscall.EINPROGRESS) {
+			t.Fatalf("Connect: %v", err)
+		}
+		w.next(t, packet.OpRequest)
+		time.Sleep(vsock.DefaultConnectTimeout - 1)
+		synctest.Wait()
+		w.none(t)
+		time.Sleep(1)
+		w.next(t, packet.OpReset)
+		if err := s.Connect(t.Context(), vsock.Addr{CID: 3, Port: 80}); !errors.Is(err, syscall.ETIMEDOUT) {
+			t.Errorf("Connect again: %v", err)
+		}
+	})
+}
+
+// jammed is a way to a peer that has no room, and says that it has whenever it is looked at.
+type jammed struct {
+	lease   spin.Lease
+	waiting packet.Waker
+}
+
+func (*jammed) Hold()                {}
+func (*jammed) Release()             {}
+func (j *jammed) Lease() *spin.Lease { return &j.lease }
+
+func (j *jammed) Take(p *packet.Packet, w packet.Waker) (int, bool) {
+	if p.Op == packet.OpReset {
+		return 0, true
+	}
+	j.waiting = w
+	return 0, false
+}
+
+func (j *jammed) Poll() bool {
+	if j.waiting == nil {
+		return false
+	}
+	j.waiting.Wake()
+	return true
+}
+
+// TestConnectJammed has a REQUEST not get away, though there is room for it again and again.
+func TestConnectJammed(t *testing.T) {
+	for _, tc := range []struct {
+		timeout, cancel time.Duration
+		want            error
+	}{{50 * time.Millisecond, time.Minute, syscall.ETIMEDOUT}, {time.Minute, 50 * time.Millisecond, context.DeadlineExceeded}} {
+		j := &jammed{}
+		st := New(Config{CID: 2, Out: j, Poller: func(uint32) spin.Ring { return j }})
+		s, _ := st.Socket(vsock.Stream)
+		if err := s.SetOption(vsock.ConnectTimeout, uint64(tc.timeout)); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), tc.cancel)
+		if err := s.Connect(ctx, vsock.Addr{CID: 3, Port: 80}); !errors.Is(err, tc.want) {
+			t.Errorf("Connect: %v, want %v", err, tc.want)
+		}
+		cancel()
+		_ = s.Close()
+		_ = st.Close()
 	}
 }
 

@@ -7,26 +7,28 @@ import (
 	"vsockets.dev/internal/spin"
 )
 
-// glances is how often it is looked at the clock for a deadline until a timer is started.
+// glances is how often one deadline is looked up by the clock before a timer is started for
+// it: more than a short connection needs.
 const glances = 8
 
 // deadline is a read or write deadline, or that of an accept. mu guards it.
 //
 // To start and stop a timer takes longer than most calls on a socket do, and may wake a
-// thread besides. So there is one only while someone sleeps, who is woken by the owner's
-// signal, and where it is asked often whether the deadline is over: else the clock tells.
+// thread besides. So one is started only when someone goes to sleep, or when it has been
+// asked often whether the deadline is over: until then the clock tells. The timer sends
+// the owner's signal, which wakes one of those who sleep: who wakes passes it on.
 type deadline struct {
 	mu       *sync.Mutex
 	sig      signal
 	at       time.Time // zero: there is none
-	expired  bool
-	glanced  int // at the clock, since it was set
+	expired  bool      // it has passed
+	glanced  int       // at the clock, since it was set
 	sleepers int
-	timer    *time.Timer
-	gen      uint // tells the current timer from one that was stopped too late
+	timer    *time.Timer // nil: the clock tells
+	gen      uint        // tells the current timer from one that was stopped too late
 }
 
-// stop needs mu. It ends the timer, and that there is a deadline to come.
+// stop needs mu. There is no deadline to come any more; one that has passed has passed.
 func (d *deadline) stop() {
 	d.gen++
 	d.at, d.glanced = time.Time{}, 0
@@ -45,7 +47,7 @@ func (d *deadline) set(t time.Time) {
 	}
 	now := time.Now()
 	d.at = now.Add(t.Sub(now)) // that the clock is set changes nothing any more
-	if !d.passed() && d.sleepers > 0 {
+	if !d.checkClock() && d.sleepers > 0 {
 		d.start()
 	}
 }
@@ -55,22 +57,23 @@ func (d *deadline) over() bool {
 	if d.expired || d.at.IsZero() || d.timer != nil {
 		return d.expired
 	}
-	if d.glanced++; d.glanced > glances {
+	if d.glanced++; !d.checkClock() && d.glanced > glances {
 		d.start()
 	}
-	return d.passed()
+	return d.expired
 }
 
-// passed needs mu. It looks at the clock, and wakes who sleeps if the deadline is over.
-func (d *deadline) passed() bool {
-	if !d.expired && time.Until(d.at) <= 0 {
+// checkClock needs mu, and a deadline to come. It looks whether that has passed, and sends
+// the signal then.
+func (d *deadline) checkClock() bool {
+	if time.Until(d.at) <= 0 {
 		d.expired = true
 		d.sig.send()
 	}
 	return d.expired
 }
 
-// start needs mu. It starts the timer.
+// start needs mu, a deadline to come, and that there is no timer.
 func (d *deadline) start() {
 	gen := d.gen
 	d.timer = time.AfterFunc(time.Until(d.at), func() {
@@ -83,7 +86,8 @@ func (d *deadline) start() {
 	})
 }
 
-// sleep returns when the signal is sent, which the deadline does too.
+// sleep returns when the signal is sent, by the deadline or by others. It wakes one: where
+// several sleep, who wakes sends it again while there is cause.
 func (d *deadline) sleep() {
 	d.mu.Lock()
 	if d.sleepers++; !d.at.IsZero() && !d.expired && d.timer == nil {

@@ -56,14 +56,15 @@ func TestDeadline(t *testing.T) {
 func TestDeadlineOfSleeper(t *testing.T) {
 	const never = time.Duration(0)
 	for _, tc := range []struct {
-		before, while, wakes time.Duration
+		before, while time.Duration
+		wakes         time.Duration // at once where that has passed
 	}{
 		{time.Second, never, never},
 		{never, time.Second, time.Second},
 		{time.Minute, time.Second, time.Second},
 		{time.Second, time.Minute, time.Minute},
-		{time.Minute, -time.Second, 1},
-		{never, -time.Second, 1},
+		{time.Minute, -time.Second, -time.Second},
+		{never, -time.Second, -time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDeadline()
@@ -95,7 +96,7 @@ func TestDeadlineOfSleeper(t *testing.T) {
 				<-woken
 				return
 			}
-			if got := (<-woken).Sub(begun); got > tc.wakes || got < tc.wakes-1 {
+			if got := (<-woken).Sub(begun); got != max(tc.wakes, 0) {
 				t.Errorf("%+v: woken after %v", tc, got)
 			}
 			d.locked(func() {
@@ -115,6 +116,42 @@ func TestDeadlineWithoutClock(t *testing.T) {
 		d.set(time.Now().Add(time.Hour).Round(0))
 		if d.at.Round(0) == d.at {
 			t.Error("it is a time of the day")
+		}
+	})
+}
+
+// TestDeadlineOfSleepers has several sleep, of whom one is woken by something else. The
+// deadline is set after that, and is for the others.
+func TestDeadlineOfSleepers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const sleepers = 3
+		d := newDeadline()
+		woken := make(chan bool, sleepers)
+		for range sleepers {
+			go func() {
+				d.sleep()
+				d.locked(func() {
+					if d.over() {
+						d.sig.send() // for the next
+					}
+					woken <- d.expired
+				})
+			}()
+		}
+		synctest.Wait()
+		d.sig.send()
+		if <-woken {
+			t.Error("over before it was set")
+		}
+		begun := time.Now()
+		d.locked(func() { d.set(begun.Add(time.Second)) })
+		for range sleepers - 1 {
+			if !<-woken || time.Since(begun) != time.Second {
+				t.Errorf("woken after %v", time.Since(begun))
+			}
+		}
+		if d.sleepers != 0 {
+			t.Errorf("%d sleep", d.sleepers)
 		}
 	})
 }

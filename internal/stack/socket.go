@@ -196,11 +196,8 @@ func (s *Socket) Connect(ctx context.Context, a vsock.Addr) error {
 		return err
 	}
 	c.connect()
-	if s.nonblock.Load() {
-		if done, _ := c.connected(); !done {
-			c.limit()
-			return syscall.EINPROGRESS
-		}
+	if s.nonblock.Load() && c.goesOn() {
+		return syscall.EINPROGRESS
 	}
 	if err := c.waitConnected(ctx); err != nil {
 		s.conn.CompareAndSwap(c, nil) // another Connect may try again
@@ -215,11 +212,10 @@ func (s *Socket) reconnect(c *conn) error {
 	if s.closed {
 		return net.ErrClosed
 	}
-	done, err := c.connected()
-	switch {
-	case !done:
+	if !c.isDecided() {
 		return syscall.EALREADY
-	case err != nil:
+	}
+	if err := c.outcome(); err != nil {
 		s.conn.CompareAndSwap(c, nil)
 		return err
 	}
@@ -370,7 +366,7 @@ func (s *Socket) RemoteAddr() (vsock.Addr, error) {
 	if c == nil {
 		return vsock.Addr{}, syscall.ENOTCONN
 	}
-	if done, err := c.connected(); !done || err != nil {
+	if !c.wasConnected() {
 		return vsock.Addr{}, syscall.ENOTCONN
 	}
 	return c.flow.remote, nil

@@ -12,6 +12,7 @@
 // answer may travel back within that same call, so no lock that Take needs is
 // held while a packet is sent. Stack.mu and conn.mu are never held together,
 // nor across a send. conn.sendMu is held across a send; Take only ever tries it.
+// closings.mu may be taken under conn.mu, and nothing is taken under it.
 package stack
 
 import (
