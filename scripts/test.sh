@@ -133,7 +133,7 @@ run_all() {
   # Results are never taken from the cache: Go does not know that they depend
   # on a guest's kernel.
   # Those that take longest come first: they wait for guests more than they compute.
-  go test -json -count=1 ${race[@]+"${race[@]}"} ./cmd/vsock ./internal/conformance ./vswitch ./... || status=1
+  go test -json -count=1 ${race[@]+"${race[@]}"} ./cmd/vsock ./internal/guests/... ./... || status=1
   # Modules of their own: what only they depend on is no business of other users.
   for module in test compat/vsock adapters/vsockgrpc adapters/vsockttrpc adapters/test; do
     (cd "$module" && go test -json -count=1 ${race[@]+"${race[@]}"} ./...) || status=1

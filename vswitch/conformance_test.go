@@ -11,7 +11,7 @@ import (
 )
 
 // conformers are the stacks that TestConformance tries, by name. Each makes
-// a pair for every case. Those of guests' kernels are in internal/conformance.
+// a pair for every case. Those of guests' kernels are in internal/guests/conformance.
 var conformers = map[string]func(*testing.T) vsocktest.Pair{
 	"inproc": func(t *testing.T) vsocktest.Pair {
 		sw := newSwitch(t)

@@ -1,4 +1,4 @@
-package vswitch
+package qemu
 
 import (
 	"bytes"
@@ -9,12 +9,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"vsockets.dev/internal/guestpeer"
+	"vsockets.dev/internal/guests"
 	"vsockets.dev/internal/testguest"
 	"vsockets.dev/vsock"
+	"vsockets.dev/vswitch"
 )
 
 // Ports of the control connection of Linux's test program. Its own are at 1234.
@@ -52,11 +55,11 @@ func TestKernelsOwnTest(t *testing.T) {
 	program := testguest.RequireProgram(t, testguest.EnvKernelTest, "vsock_test")
 	for _, machine := range []testguest.Machine{testguest.UML, testguest.QEMU612} {
 		t.Run(machine.String(), func(t *testing.T) {
-			sw, guests := NewGuestPair(t, machine, testguest.Config{Files: []string{program}})
+			sw, pair := guestPair(t, machine, testguest.Config{Files: []string{program}})
 			host := guestpeer.New(sw.Host())
 			t.Cleanup(func() { _ = host.Close() })
 			for _, d := range [][2]int{{0, 1}, {1, 0}} {
-				client, server := guests[d[0]], guests[d[1]]
+				client, server := pair[d[0]], pair[d[1]]
 				t.Run(fmt.Sprintf("%d to %d", client.CID(), server.CID()), func(t *testing.T) {
 					testVsockTest(t, program, host, client, server)
 				})
@@ -65,21 +68,45 @@ func TestKernelsOwnTest(t *testing.T) {
 	}
 }
 
+// guestPair is a switch with two guests that may talk to each other, of CIDs 3 and 4: one of
+// User Mode Linux, and one of the machine.
+func guestPair(t *testing.T, machine testguest.Machine, c testguest.Config) (*vswitch.Switch, [2]*testguest.Guest) {
+	t.Helper()
+	testguest.Require(t)
+	machine.Require(t)
+	sw := vswitch.New(vswitch.Config{})
+	t.Cleanup(func() { _ = sw.Close() })
+	var pair [2]*testguest.Guest
+	var booting sync.WaitGroup
+	for i, m := range []testguest.Machine{testguest.UML, machine} {
+		cid := uint32(guests.CID + i)
+		c := c
+		c.Machine = m
+		_, c.Device = guests.Add(t, sw, cid, "pair")
+		booting.Go(func() { pair[i] = guests.TryBoot(t, cid, c) })
+	}
+	booting.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	return sw, pair
+}
+
 // testVsockTest runs the program in two guests that may talk to each other. Its
 // control connection is TCP, which the guests have only inside: their agents relay
 // it to vSockets, and the host relays it from one to the other.
-func testVsockTest(t *testing.T, program string, host caller, client, server *testguest.Guest) {
+func testVsockTest(t *testing.T, program string, host guests.Caller, client, server *testguest.Guest) {
 	ctx, cancel := context.WithTimeout(t.Context(), kernelTestTimeLimit)
 	defer cancel()
 	control := "127.0.0.1:" + strconv.Itoa(kernelTestPort)
-	call[vsock.Addr](t, server, guestpeer.CmdListen, guestpeer.Listen{Port: kernelTestVsock, Service: guestpeer.ServiceTCP, TCP: control})
-	defer call[any](t, server, guestpeer.CmdClose, guestpeer.Port{Port: kernelTestVsock})
-	call[vsock.Addr](t, host, guestpeer.CmdListen, guestpeer.Listen{
+	guests.Call[vsock.Addr](t, server, guestpeer.CmdListen, guestpeer.Listen{Port: kernelTestVsock, Service: guestpeer.ServiceTCP, TCP: control})
+	defer guests.Call[any](t, server, guestpeer.CmdClose, guestpeer.Port{Port: kernelTestVsock})
+	guests.Call[vsock.Addr](t, host, guestpeer.CmdListen, guestpeer.Listen{
 		Port: kernelTestVsock, Service: guestpeer.ServiceRelay, To: vsock.Addr{CID: server.CID(), Port: kernelTestVsock},
 	})
-	defer call[any](t, host, guestpeer.CmdClose, guestpeer.Port{Port: kernelTestVsock})
+	defer guests.Call[any](t, host, guestpeer.CmdClose, guestpeer.Port{Port: kernelTestVsock})
 	forward := guestpeer.Forward{TCP: "127.0.0.1:0", To: vsock.Addr{CID: vsock.CIDHost, Port: kernelTestVsock}}
-	via := call[string](t, client, guestpeer.CmdForward, forward)
+	via := guests.Call[string](t, client, guestpeer.CmdForward, forward)
 
 	start := time.Now()
 	var servers, clients kernelTestRun

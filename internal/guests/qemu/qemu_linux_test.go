@@ -1,17 +1,18 @@
-package vswitch
+package qemu
 
 import (
 	"bytes"
 	"errors"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
 
 	"vsockets.dev/internal/guestpeer"
+	"vsockets.dev/internal/guests"
 	"vsockets.dev/internal/testguest"
 	"vsockets.dev/internal/transfer"
 	"vsockets.dev/vsock"
+	"vsockets.dev/vswitch"
 )
 
 // qemuTimeLimit is enough for a machine that is busy with other things: a guest
@@ -35,74 +36,60 @@ var shellFiles = []string{"/bin/sh", "/lib/x86_64-linux-gnu/libc.so.6", "/lib64/
 func TestQEMU(t *testing.T) {
 	for _, m := range qemuMachines {
 		t.Run(m.String(), func(t *testing.T) {
-			m.Require(t)
-			sw := New(Config{})
-			t.Cleanup(func() { _ = sw.Close() })
-			socket := filepath.Join(t.TempDir(), "s")
-			if _, err := sw.AddGuest(GuestConfig{CID: guestCID, Socket: socket}); err != nil {
-				t.Fatal(err)
-			}
-			b := &bed{sw: sw, guest: bootQEMU(t, m, socket), local: guestpeer.New(sw.Host())}
-			t.Cleanup(func() { _ = b.local.Close() })
+			start := time.Now()
+			config := testguest.Config{Machine: m, Files: shellFiles, TimeLimit: qemuTimeLimit}
+			b := guests.NewBed(t, config)
+			t.Logf("Linux %s, booted in %v", b.Guest.Kernel(), time.Since(start))
 			testQEMU(t, b)
 			if m == testguest.QEMU61 { // one is enough: what matters is QEMU
-				if err := b.guest.Close(); err != nil {
+				if err := b.Guest.Close(); err != nil {
 					t.Error(err)
 				}
-				b.guest = bootQEMU(t, m, socket)
+				config.Device = b.Socket
+				b.Guest = guests.Boot(t, guests.CID, config)
 			}
-			t.Run("killed", func(t *testing.T) { testKilled(t, sw, b.guest) })
+			t.Run("killed", func(t *testing.T) { testKilled(t, b.Switch, b.Guest) })
 		})
 	}
 }
 
-func bootQEMU(t *testing.T, m testguest.Machine, socket string) *testguest.Guest {
-	t.Helper()
-	start := time.Now()
-	g := bootAs(t, guestCID, testguest.Config{
-		Machine: m, Device: socket, Files: shellFiles, TimeLimit: qemuTimeLimit,
-	})
-	t.Logf("Linux %s, booted in %v", g.Kernel(), time.Since(start))
-	return g
-}
-
-func testQEMU(t *testing.T, b *bed) {
-	for _, d := range b.directions() {
-		t.Run(d.name, func(t *testing.T) {
-			t.Run("64 MiB", func(t *testing.T) { testTransfer(t, d, 64<<20, 1) })
-			t.Run("20 connections at once", func(t *testing.T) { testTransfer(t, d, 256<<10, 20) })
+func testQEMU(t *testing.T, b *guests.Bed) {
+	for _, d := range b.Directions() {
+		t.Run(d.Name, func(t *testing.T) {
+			t.Run("64 MiB", func(t *testing.T) { d.Transfer(t, 64<<20, 1) })
+			t.Run("20 connections at once", func(t *testing.T) { d.Transfer(t, 256<<10, 20) })
 			t.Run("refused", func(t *testing.T) { testQEMURefused(t, d) })
 		})
 	}
-	t.Run("addresses", func(t *testing.T) { testAddresses(t, b) })
-	t.Run("half-close from the host", func(t *testing.T) { testHalfClose(t, b) })
-	t.Run("net", func(t *testing.T) { testNet(t, b) })
+	t.Run("addresses", func(t *testing.T) { b.CheckAddresses(t) })
+	t.Run("half-close from the host", func(t *testing.T) { b.CheckHalfClose(t) })
+	t.Run("net", func(t *testing.T) { b.CheckNet(t) })
 	t.Run("device reset", func(t *testing.T) { testReset(t, b) })
 }
 
 // testQEMURefused connects to a port where nobody listens.
-func testQEMURefused(t *testing.T, d direction) {
-	to := call[vsock.Addr](t, d.server, guestpeer.CmdListen, guestpeer.Listen{Port: vsock.PortAny, Service: guestpeer.ServiceEcho})
-	call[any](t, d.server, guestpeer.CmdClose, guestpeer.Port{Port: to.Port})
-	o := call[guestpeer.Outcome](t, d.client, guestpeer.CmdDial, guestpeer.Dial{To: to})
-	if !o.Refused || o.Took > qemuRefusedWithin {
-		t.Errorf("%v: refused %v, after %v", to, o.Refused, o.Took)
+func testQEMURefused(t *testing.T, d guests.Direction) {
+	to := guests.Call[vsock.Addr](t, d.Server, guestpeer.CmdListen, guestpeer.Listen{Port: vsock.PortAny, Service: guestpeer.ServiceEcho})
+	guests.Call[any](t, d.Server, guestpeer.CmdClose, guestpeer.Port{Port: to.Port})
+	refused, took := d.Refused(t, to)
+	if !refused || took > qemuRefusedWithin {
+		t.Errorf("%v: refused %v, after %v", to, refused, took)
 	}
-	t.Logf("refused after %v", o.Took)
+	t.Logf("refused after %v", took)
 }
 
 // testReset has the guest's driver give the device up and take it again, as in a
 // reboot: QEMU stops the rings and starts them anew, in the same session.
-func testReset(t *testing.T, b *bed) {
-	to := call[vsock.Addr](t, b.guest, guestpeer.CmdListen, guestpeer.Listen{Port: vsock.PortAny, Service: guestpeer.ServiceEcho})
-	c, err := vsock.Dial(t.Context(), b.sw.Host(), to)
+func testReset(t *testing.T, b *guests.Bed) {
+	to := guests.Call[vsock.Addr](t, b.Guest, guestpeer.CmdListen, guestpeer.Listen{Port: vsock.PortAny, Service: guestpeer.ServiceEcho})
+	c, err := vsock.Dial(t.Context(), b.Switch.Host(), to)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
 	const script = `cd /sys/bus/virtio/drivers/vmw_vsock_virtio_transport && for d in virtio*; do echo $d >unbind && echo $d >bind; done`
 	var says bytes.Buffer
-	exit, err := b.guest.Run(t.Context(), testguest.Command{Path: "/bin/sh", Args: []string{"-c", script}, Stderr: &says})
+	exit, err := b.Guest.Run(t.Context(), testguest.Command{Path: "/bin/sh", Args: []string{"-c", script}, Stderr: &says})
 	if exit != 0 || err != nil {
 		t.Fatalf("exit %d, %v: %s", exit, err, &says)
 	}
@@ -112,14 +99,14 @@ func testReset(t *testing.T, b *bed) {
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("a connection from before the reset: %v", err)
 	}
-	for _, d := range b.directions() {
-		testTransfer(t, d, 1<<20, 1)
+	for _, d := range b.Directions() {
+		d.Transfer(t, 1<<20, 1)
 	}
-	testAddresses(t, b)
+	b.CheckAddresses(t)
 }
 
 // testKilled kills QEMU in the middle of a transfer from the guest.
-func testKilled(t *testing.T, sw *Switch, g *testguest.Guest) {
+func testKilled(t *testing.T, sw *vswitch.Switch, g *testguest.Guest) {
 	ln, err := vsock.Listen(t.Context(), sw.Host(), vsock.Addr{CID: vsock.CIDAny, Port: vsock.PortAny})
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +136,7 @@ func testKilled(t *testing.T, sw *Switch, g *testguest.Guest) {
 	if err := <-sent; !errors.Is(err, testguest.ErrKilled) {
 		t.Errorf("the guest's command ended with %v", err)
 	}
-	if _, err := vsock.Dial(t.Context(), sw.Host(), vsock.Addr{CID: guestCID, Port: 1}); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := vsock.Dial(t.Context(), sw.Host(), vsock.Addr{CID: guests.CID, Port: 1}); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("connecting to a dead guest: %v", err)
 	}
 }

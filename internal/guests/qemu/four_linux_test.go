@@ -1,16 +1,16 @@
-package vswitch
+package qemu
 
 import (
-	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"vsockets.dev/internal/guestpeer"
+	"vsockets.dev/internal/guests"
 	"vsockets.dev/internal/testguest"
 	"vsockets.dev/vsock"
+	"vsockets.dev/vswitch"
 )
 
 // fourBytes is what each of four guests sends to each that it may talk to.
@@ -42,18 +42,15 @@ func TestFourGuests(t *testing.T) {
 	for _, g := range four {
 		g.machine.Require(t)
 	}
-	sw := New(Config{})
+	sw := vswitch.New(vswitch.Config{})
 	t.Cleanup(func() { _ = sw.Close() })
-	peers := make([]caller, len(four))
+	peers := make([]guests.Caller, len(four))
 	var booting sync.WaitGroup
 	for i, g := range four {
-		socket := filepath.Join(t.TempDir(), "s")
-		if _, err := sw.AddGuest(GuestConfig{CID: g.cid, Socket: socket, Groups: g.groups}); err != nil {
-			t.Fatal(err)
-		}
+		_, socket := guests.Add(t, sw, g.cid, g.groups...)
 		booting.Go(func() {
 			c := testguest.Config{Machine: g.machine, Device: socket}
-			if guest := tryBoot(t, g.cid, c); guest != nil {
+			if guest := guests.TryBoot(t, g.cid, c); guest != nil {
 				peers[i] = guest
 			}
 		})
@@ -76,11 +73,11 @@ func TestFourGuests(t *testing.T) {
 	t.Run("64 MiB between all others at once", func(t *testing.T) {
 		start := time.Now()
 		var all sync.WaitGroup
-		exchange := func(name string, a, b caller) {
-			for _, d := range []direction{{name, a, b}, {name + " back", b, a}} {
+		exchange := func(name string, a, b guests.Caller) {
+			for _, d := range []guests.Direction{{Name: name, Client: a, Server: b}, {Name: name + " back", Client: b, Server: a}} {
 				all.Go(func() {
-					if err := verified(t.Context(), d, fourBytes); err != nil {
-						t.Errorf("%s: %v", d.name, err)
+					if err := d.TryTransfer(t.Context(), fourBytes); err != nil {
+						t.Errorf("%s: %v", d.Name, err)
 					}
 				})
 			}
@@ -106,39 +103,26 @@ func TestFourGuests(t *testing.T) {
 	})
 }
 
-// testDenied has one guest connect to another that it may not reach: a second time,
-// since QEMU translates the code of the first.
-func testDenied(t *testing.T, sw *Switch, peers []caller, from, to int) {
+// testDenied has one guest connect to another that it may not reach.
+func testDenied(t *testing.T, sw *vswitch.Switch, peers []guests.Caller, from, to int) {
 	t.Helper()
 	before := denied(sw, four[from].cid)
-	listener := call[vsock.Addr](t, peers[to], guestpeer.CmdListen, guestpeer.Listen{Port: vsock.PortAny, Service: guestpeer.ServiceEcho})
+	listener := guests.Call[vsock.Addr](t, peers[to], guestpeer.CmdListen, guestpeer.Listen{Port: vsock.PortAny, Service: guestpeer.ServiceEcho})
 	listener.CID = four[to].cid
-	var o guestpeer.Outcome
-	for range 2 {
-		o = call[guestpeer.Outcome](t, peers[from], guestpeer.CmdDial, guestpeer.Dial{To: listener})
+	refused, took := guests.Direction{Client: peers[from]}.Refused(t, listener)
+	if !refused || took > guests.RefusedWithin {
+		t.Errorf("%d to %d: refused %v, after %v", four[from].cid, four[to].cid, refused, took)
 	}
-	if !o.Refused || o.Took > refusedWithin {
-		t.Errorf("%d to %d: refused %v, after %v", four[from].cid, four[to].cid, o.Refused, o.Took)
-	}
-	if n := denied(sw, four[from].cid) - before; n != 2 {
-		t.Errorf("%d to %d: %d denials are counted, want 2", four[from].cid, four[to].cid, n)
+	if n := denied(sw, four[from].cid) - before; n != guests.Refusals {
+		t.Errorf("%d to %d: %d denials are counted, want %d", four[from].cid, four[to].cid, n, guests.Refusals)
 	}
 }
 
-func denied(sw *Switch, cid uint32) uint64 {
+func denied(sw *vswitch.Switch, cid uint32) uint64 {
 	for _, i := range sw.Contexts() {
 		if i.CID == cid {
 			return i.Counters.Denied
 		}
 	}
 	return 0
-}
-
-// verified sends bytes whose checksum the receiver checks.
-func verified(ctx context.Context, d direction, n int64) error {
-	var to vsock.Addr
-	if err := d.server.Call(ctx, guestpeer.CmdListen, guestpeer.Listen{Port: vsock.PortAny, Service: guestpeer.ServiceReceive}, &to); err != nil {
-		return err
-	}
-	return d.client.Call(ctx, guestpeer.CmdSend, guestpeer.Transfer{To: to, Bytes: n, Conns: 1}, nil)
 }

@@ -1,16 +1,14 @@
 package conformance
 
 import (
-	"context"
 	"maps"
 	"path/filepath"
 	"slices"
-	"sync"
 	"testing"
-	"time"
 
 	"vsockets.dev/internal/attach"
 	"vsockets.dev/internal/guestpeer"
+	"vsockets.dev/internal/guests"
 	"vsockets.dev/internal/testguest"
 	"vsockets.dev/vsock"
 	"vsockets.dev/vsock/vsocktest"
@@ -21,33 +19,26 @@ const (
 	// group is the one that contexts are in which talk to one another.
 	group = "test"
 
-	guestCID    = 3
 	attachedCID = 1000
-
-	guestTimeLimit = 5 * time.Minute
 )
-
-var initProgram = sync.OnceValues(func() (string, error) {
-	return testguest.Build(context.Background(), buildDir, "vsockets.dev/internal/guestpeer/guestinit")
-})
 
 // conformers are the pairs that TestConformance tries, by name, of which one end at least
 // is a guest's kernel.
 var conformers = map[string]func(*testing.T, *vswitch.Switch) vsocktest.Pair{
 	"guest": func(t *testing.T, sw *vswitch.Switch) vsocktest.Pair {
-		return vsocktest.Pair{A: towardsKernel(host(sw)), B: inGuest(t, sw, guestCID)}
+		return vsocktest.Pair{A: towardsKernel(host(sw)), B: inGuest(t, sw, guests.CID)}
 	},
 	"guest-reverse": func(t *testing.T, sw *vswitch.Switch) vsocktest.Pair {
-		return vsocktest.Pair{A: inGuest(t, sw, guestCID), B: host(sw)} // which takes what the guest proposes
+		return vsocktest.Pair{A: inGuest(t, sw, guests.CID), B: host(sw)} // which takes what the guest proposes
 	},
 	"guest-guest": func(t *testing.T, sw *vswitch.Switch) vsocktest.Pair {
-		return vsocktest.Pair{A: inGuest(t, sw, guestCID), B: inGuest(t, sw, guestCID+1)}
+		return vsocktest.Pair{A: inGuest(t, sw, guests.CID), B: inGuest(t, sw, guests.CID+1)}
 	},
 	"attached-guest": func(t *testing.T, sw *vswitch.Switch) vsocktest.Pair {
-		return vsocktest.Pair{A: towardsKernel(attached(t, sw)), B: inGuest(t, sw, guestCID)}
+		return vsocktest.Pair{A: towardsKernel(attached(t, sw)), B: inGuest(t, sw, guests.CID)}
 	},
 	"guest-attached": func(t *testing.T, sw *vswitch.Switch) vsocktest.Pair {
-		return vsocktest.Pair{A: inGuest(t, sw, guestCID), B: attached(t, sw)}
+		return vsocktest.Pair{A: inGuest(t, sw, guests.CID), B: attached(t, sw)}
 	},
 }
 
@@ -88,22 +79,8 @@ func attached(t *testing.T, sw *vswitch.Switch) vsocktest.End {
 func inGuest(t *testing.T, sw *vswitch.Switch, cid uint32) vsocktest.End {
 	t.Helper()
 	testguest.Require(t)
-	init, err := initProgram()
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket := filepath.Join(t.TempDir(), "s")
-	if _, err := sw.AddGuest(vswitch.GuestConfig{CID: cid, Socket: socket, Groups: []string{group}}); err != nil {
-		t.Fatal(err)
-	}
-	guest, err := testguest.Boot(t.Context(), testguest.Config{Init: init, Device: socket, Loopback: true, TimeLimit: guestTimeLimit})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = guest.Close() })
-	if guest.CID() != cid {
-		t.Fatalf("the guest's CID is %d, want %d", guest.CID(), cid)
-	}
+	_, socket := guests.Add(t, sw, cid, group)
+	guest := guests.Boot(t, cid, testguest.Config{Device: socket, Loopback: true})
 	kernel := vsocktest.Linux61()
 	kernel.LoopbackFromLocal = true // its own CID is not its loopback's
 	return vsocktest.End{Stack: remote(t, sw, guest), CID: cid, Traits: kernel}

@@ -1,0 +1,5 @@
+package guests
+
+import "testing"
+
+func TestMain(m *testing.M) { Main(m) }

@@ -1,0 +1,9 @@
+package qemu
+
+import (
+	"testing"
+
+	"vsockets.dev/internal/guests"
+)
+
+func TestMain(m *testing.M) { guests.Main(m) }
