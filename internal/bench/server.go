@@ -44,9 +44,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	var conns sync.WaitGroup
 	defer conns.Wait()
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
-	defer stop()
-	defer func() { _ = l.Close() }()
+	conns.Go(func() { // which is waited for: the address is free when Serve returns
+		<-ctx.Done()
+		_ = l.Close()
+	})
 
 	limit := int64(s.MaxConns)
 	if limit == 0 {

@@ -38,7 +38,8 @@ type Server struct {
 	Log func(peer net.Addr, op Op, name string, err error)
 }
 
-// Serve serves a listener until the context ends, and then resets what is under way.
+// Serve serves a listener until the context ends, and then resets what is under way. The
+// listener is closed when it returns.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	places := s.MaxConns
 	if places == 0 {
@@ -47,7 +48,15 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	free := make(chan struct{}, places)
 	var running sync.WaitGroup
 	defer running.Wait()
-	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	over := make(chan struct{})
+	defer close(over)
+	running.Go(func() { // which is waited for: the address is free when Serve returns
+		select {
+		case <-ctx.Done():
+		case <-over:
+		}
+		_ = l.Close()
+	})
 	for {
 		select {
 		case free <- struct{}{}:
