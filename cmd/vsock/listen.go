@@ -74,8 +74,25 @@ func (c *listenCommand) Run(ctx context.Context, out io.Writer) error {
 	}
 	c.tell(l.Addr())
 	waiting := patientListener(l, c.stderr)
-	defer context.AfterFunc(ctx, func() { _ = waiting.Close() })()
+	defer closeWith(ctx, waiting)()
 	return c.gone(s, c.serve(ctx, waiting, out))
+}
+
+// closeWith closes a listener when the context ends, or else when what it gives is called.
+// That returns when it is closed: a socket that has a name must not leave it behind.
+func closeWith(ctx context.Context, l io.Closer) (end func()) {
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = l.Close()
+		close(closed)
+	})
+	return func() {
+		if stop() {
+			_ = l.Close()
+			return
+		}
+		<-closed
+	}
 }
 
 func (c *listenCommand) check() error {
