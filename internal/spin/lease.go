@@ -38,6 +38,9 @@ type Lease struct {
 	mu   sync.Mutex  // of what changes held: no release comes before its hold
 	held atomic.Bool // written under mu
 
+	lookers atomic.Int32 // those who look into it themselves, just now
+	relied  atomic.Bool  // someone sleeps whom they are to wake
+
 	lingers atomic.Bool // the server looks into it, and uses wait
 	wait    Wait
 }
@@ -60,6 +63,25 @@ func (l *Lease) hold(r Ring) bool {
 	r.Hold()
 	l.held.Store(true)
 	return true
+}
+
+// sleep is called by who goes to sleep and is to be woken: by those who look into the ring
+// just now, or else by the other side.
+func (l *Lease) sleep(r Ring) {
+	if l.lookers.Load() > 0 {
+		l.relied.Store(true)
+		if l.lookers.Load() > 0 { // the last of them sees it when it stops
+			return
+		}
+	}
+	l.drop(r)
+}
+
+// left is called by who does not look any more. It may soon again, but not for others.
+func (l *Lease) left(r Ring) {
+	if l.lookers.Add(-1) == 0 && l.relied.Swap(false) {
+		l.drop(r)
+	}
 }
 
 // drop releases the ring: its lease is over, or someone goes to sleep who is to be

@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	// budget is for how long one looks. It is more than what it costs to be woken, so
-	// that one who looks finds what another does who is woken for it.
-	budget = 100 * time.Microsecond
+	// budget is for how long one looks. It is several times what it costs to be woken, so
+	// that one who looks finds what another does who is woken for it, and one more behind that:
+	// it takes 5 to 100 µs, the more the busier the machine's neighbours are. Whoever sleeps
+	// has the other side wait as long, which then looks in vain and sleeps too.
+	budget = 400 * time.Microsecond
 
 	// mostSkips is how many waits are not looked for at most, after others in vain.
 	mostSkips = 63
@@ -54,7 +56,7 @@ func (w *Wait) For(done func() bool, r Ring, trickles bool) bool {
 	if w.pays() && w.look(done, r, trickles) {
 		return true
 	}
-	r.Lease().drop(r)
+	r.Lease().sleep(r)
 	return false
 }
 
@@ -63,7 +65,10 @@ func (w *Wait) look(done func() bool, r Ring, trickles bool) bool {
 	if foreground.Add(1) > most() {
 		return false
 	}
-	r.Lease().use(r)
+	l := r.Lease()
+	l.lookers.Add(1)
+	defer l.left(r)
+	l.use(r)
 	begun := time.Now()
 	for trickles && time.Since(begun) < gather {
 		if done() {

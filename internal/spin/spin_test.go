@@ -74,6 +74,43 @@ func TestForCrowded(t *testing.T) {
 	}
 }
 
+// TestForOther has one more wait at a ring that someone looks into, and at another one. It is
+// woken by who looks, for as long as that one does.
+func TestForOther(t *testing.T) {
+	needTwo(t)
+	foreground.Add(most() - 1)
+	defer foreground.Add(1 - most())
+	for name, own := range map[string]bool{"the same": true, "another": false} {
+		t.Run(name, func(t *testing.T) {
+			r := newRing(0)
+			other := r
+			if !own {
+				other = newRing(0)
+				other.lease.use(other)
+			}
+			var w, more Wait
+			asked := false
+			for !w.For(func() bool { // the machine may be busy with something else just then
+				if !asked && more.For(never, other, false) {
+					t.Error("one more spins")
+				}
+				asked = true
+				if released := len(other.released) > 0; released == own {
+					t.Errorf("the ring is released: %v", released)
+				}
+				return true
+			}, r, false) {
+			}
+			if own {
+				receive(t, r.released)
+			}
+			if n := other.held.Load(); n != 0 {
+				t.Errorf("the ring is held %d times", n)
+			}
+		})
+	}
+}
+
 // ring is a Ring at which something comes by a number of times.
 type ring struct {
 	held     atomic.Int32
