@@ -28,24 +28,24 @@ func TestClosings(t *testing.T) {
 					peers = append(peers, p)
 					_ = s.Close()
 					w.next(t, packet.OpShutdown)
-					time.Sleep(time.Second)
+					<-time.After(time.Second)
 				}
 				for _, i := range ends {
 					peers[i].send(packet.OpReset, nil)
 					ended[i] = true
 				}
-				time.Sleep(closeTimeout - conns*time.Second - 1)
+				<-time.After(closeTimeout - conns*time.Second - 1)
 				for i, p := range peers {
 					synctest.Wait()
 					w.none(t)
-					time.Sleep(1)
+					<-time.After(time.Nanosecond)
 					synctest.Wait()
 					if !ended[i] {
 						if h := w.next(t, packet.OpReset); h.DstPort != p.SrcPort {
 							t.Errorf("RST to port %d, want %d", h.DstPort, p.SrcPort)
 						}
 					}
-					time.Sleep(time.Second - 1)
+					<-time.After(time.Second - 1)
 				}
 				if st.closings.first != nil || st.closings.last != nil || st.closings.timer != nil {
 					t.Error("something is left")
@@ -68,7 +68,7 @@ func TestClosingsOfStack(t *testing.T) {
 			s, _ := opened(t, w, l, 5000+i, 1<<16)
 			_ = s.Close()
 			w.next(t, packet.OpShutdown)
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 		}
 		_ = st.Close()
 		w.next(t, packet.OpReset)
@@ -93,13 +93,13 @@ func TestClosingsAgain(t *testing.T) {
 			if i == 0 {
 				p.send(packet.OpReset, nil)
 			} else {
-				time.Sleep(closeTimeout - 1)
+				<-time.After(closeTimeout - 1)
 				synctest.Wait()
 				w.none(t)
-				time.Sleep(1)
+				<-time.After(time.Nanosecond)
 				w.next(t, packet.OpReset)
 			}
-			time.Sleep(time.Duration(i) * closeTimeout)
+			<-time.After(time.Duration(i) * closeTimeout)
 		}
 	})
 }

@@ -69,10 +69,10 @@ func TestConnectNonblocking(t *testing.T) {
 			t.Fatalf("Connect: %v", err)
 		}
 		w.next(t, packet.OpRequest)
-		time.Sleep(vsock.DefaultConnectTimeout - 1)
+		<-time.After(vsock.DefaultConnectTimeout - 1)
 		synctest.Wait()
 		w.none(t)
-		time.Sleep(1)
+		<-time.After(time.Nanosecond)
 		w.next(t, packet.OpReset)
 		if err := s.Connect(t.Context(), vsock.Addr{CID: 3, Port: 80}); !errors.Is(err, syscall.ETIMEDOUT) {
 			t.Errorf("Connect again: %v", err)
