@@ -81,16 +81,15 @@ func (c *listenCommand) Run(ctx context.Context, out io.Writer) error {
 // closeWith closes a listener when the context ends, or else when what it gives is called.
 // That returns when it is closed: a socket that has a name must not leave it behind.
 func closeWith(ctx context.Context, l io.Closer) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
 	closed := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
+	go func() {
+		<-ctx.Done()
 		_ = l.Close()
 		close(closed)
-	})
+	}()
 	return func() {
-		if stop() {
-			_ = l.Close()
-			return
-		}
+		cancel()
 		<-closed
 	}
 }

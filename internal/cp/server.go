@@ -48,13 +48,10 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	free := make(chan struct{}, places)
 	var running sync.WaitGroup
 	defer running.Wait()
-	over := make(chan struct{})
-	defer close(over)
+	serving, end := context.WithCancel(ctx)
+	defer end()
 	running.Go(func() { // which is waited for: the address is free when Serve returns
-		select {
-		case <-ctx.Done():
-		case <-over:
-		}
+		<-serving.Done()
 		_ = l.Close()
 	})
 	for {

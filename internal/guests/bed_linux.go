@@ -78,6 +78,16 @@ func Add(t *testing.T, sw *vswitch.Switch, cid uint32, groups ...string) (device
 	return device, socket
 }
 
+// Info is what a switch tells of a context; zero if there is none of that CID.
+func Info(sw *vswitch.Switch, cid uint32) (info vswitch.Info) {
+	for _, i := range sw.Contexts() {
+		if i.CID == cid {
+			info = i
+		}
+	}
+	return info
+}
+
 // Boot boots a guest, which must find that it has the CID.
 func Boot(t *testing.T, cid uint32, c testguest.Config) *testguest.Guest {
 	t.Helper()

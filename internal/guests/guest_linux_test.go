@@ -3,7 +3,6 @@ package guests
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -109,11 +108,8 @@ func TestGuestsPeerKilled(t *testing.T) {
 	var sockets [2]string
 	var guests [2]*testguest.Guest
 	for i := range guests {
-		sockets[i] = filepath.Join(t.TempDir(), "s")
 		cid := uint32(CID + i)
-		if _, err := sw.AddGuest(vswitch.GuestConfig{CID: cid, Socket: sockets[i], Groups: []string{"a"}}); err != nil {
-			t.Fatal(err)
-		}
+		_, sockets[i] = Add(t, sw, cid, "a")
 		guests[i] = Boot(t, cid, testguest.Config{Device: sockets[i]})
 	}
 	to := Call[vsock.Addr](t, guests[1], guestpeer.CmdListen, guestpeer.Listen{Port: 1024, Service: guestpeer.ServiceReceive})
@@ -121,7 +117,7 @@ func TestGuestsPeerKilled(t *testing.T) {
 	go func() {
 		ended <- guests[0].Call(t.Context(), guestpeer.CmdSend, guestpeer.Transfer{To: to, Bytes: 1 << 40, Conns: 1}, nil)
 	}()
-	for received(sw, CID+1) < 1<<20 {
+	for Info(sw, CID+1).Received.Bytes < 1<<20 {
 		select {
 		case err := <-ended:
 			t.Fatal(err)
@@ -152,15 +148,6 @@ func TestGuestsPeerKilled(t *testing.T) {
 	}
 }
 
-func received(sw *vswitch.Switch, cid uint32) uint64 {
-	for _, i := range sw.Contexts() {
-		if i.CID == cid {
-			return i.Received.Bytes
-		}
-	}
-	return 0
-}
-
 // TestSwitchGone ends the switch in the middle of a guest's transfer.
 func TestSwitchGone(t *testing.T) {
 	b := NewBed(t, testguest.Config{})
@@ -169,7 +156,7 @@ func TestSwitchGone(t *testing.T) {
 	go func() {
 		ended <- b.Guest.Call(t.Context(), guestpeer.CmdSend, guestpeer.Transfer{To: to, Bytes: 1 << 40, Conns: 1}, nil)
 	}()
-	for sentBy(b.Switch, CID) < 1<<20 {
+	for Info(b.Switch, CID).Sent.Bytes < 1<<20 {
 		select {
 		case err := <-ended:
 			t.Fatal(err)
@@ -186,15 +173,6 @@ func TestSwitchGone(t *testing.T) {
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("the guest has its error %v after the end", took)
 	}
-}
-
-func sentBy(sw *vswitch.Switch, cid uint32) uint64 {
-	for _, i := range sw.Contexts() {
-		if i.CID == cid {
-			return i.Sent.Bytes
-		}
-	}
-	return 0
 }
 
 // TestGuestNewCID gives a guest another CID while it runs: its kernel is told by the

@@ -10,20 +10,9 @@ import (
 // BenchmarkConnection opens connections within a stack, asks and answers by each, with
 // deadlines, and closes it.
 func BenchmarkConnection(b *testing.B) {
-	w := newWire()
-	st := New(Config{CID: 2, Out: w})
+	st := New(Config{CID: 2, Out: newWire()})
 	defer st.Close()
-	l, err := st.Socket(vsock.Stream)
-	if err != nil {
-		b.Fatal(err)
-	}
-	addr := vsock.Addr{CID: vsock.CIDLocal, Port: 1024}
-	if err := l.Bind(addr); err != nil {
-		b.Fatal(err)
-	}
-	if err := l.Listen(1); err != nil {
-		b.Fatal(err)
-	}
+	l, addr := listen(b, st, 1), vsock.Addr{CID: vsock.CIDLocal, Port: 1024}
 	var buf [8]byte
 	b.ReportAllocs()
 	for b.Loop() {

@@ -49,10 +49,8 @@ func (c *conn) connectEnds(err error) {
 
 // waitConnected waits for the outcome.
 func (c *conn) waitConnected(ctx context.Context) error {
-	if c.in != nil {
-		var w spin.Wait
-		w.For(c.isDecided, c.in, false)
-	}
+	var w spin.Wait
+	look(&w, c.isDecided, c.in, false)
 	c.mu.Lock()
 	c.beginTimeout()
 	decided := c.decided

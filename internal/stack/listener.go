@@ -95,7 +95,7 @@ func (l *listener) await() {
 	from := l.from
 	l.mu.Unlock()
 	runtime.Gosched()
-	sent := look(&l.spin, l.sig, from, false)
+	sent := look(&l.spin, l.sig.sent, from, false)
 	l.spinMu.Unlock()
 	if !sent {
 		l.deadline.sleep()

@@ -86,12 +86,12 @@ func (p peer) write(s string) {
 }
 
 // listen listens on port 1024, for streams.
-func listen(t *testing.T, st *Stack, backlog int) vsock.Socket {
+func listen(t testing.TB, st *Stack, backlog int) vsock.Socket {
 	t.Helper()
 	return listenAs(t, st, vsock.Stream, backlog)
 }
 
-func listenAs(t *testing.T, st *Stack, typ vsock.Type, backlog int) vsock.Socket {
+func listenAs(t testing.TB, st *Stack, typ vsock.Type, backlog int) vsock.Socket {
 	t.Helper()
 	s, err := st.Socket(typ)
 	if err != nil {

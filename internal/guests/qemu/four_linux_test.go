@@ -106,23 +106,14 @@ func TestFourGuests(t *testing.T) {
 // testDenied has one guest connect to another that it may not reach.
 func testDenied(t *testing.T, sw *vswitch.Switch, peers []guests.Caller, from, to int) {
 	t.Helper()
-	before := denied(sw, four[from].cid)
+	before := guests.Info(sw, four[from].cid).Counters.Denied
 	listener := guests.Call[vsock.Addr](t, peers[to], guestpeer.CmdListen, guestpeer.Listen{Port: vsock.PortAny, Service: guestpeer.ServiceEcho})
 	listener.CID = four[to].cid
 	refused, took := guests.Direction{Client: peers[from]}.Refused(t, listener)
 	if !refused || took > guests.RefusedWithin {
 		t.Errorf("%d to %d: refused %v, after %v", four[from].cid, four[to].cid, refused, took)
 	}
-	if n := denied(sw, four[from].cid) - before; n != guests.Refusals {
+	if n := guests.Info(sw, four[from].cid).Counters.Denied - before; n != guests.Refusals {
 		t.Errorf("%d to %d: %d denials are counted, want %d", four[from].cid, four[to].cid, n, guests.Refusals)
 	}
-}
-
-func denied(sw *vswitch.Switch, cid uint32) uint64 {
-	for _, i := range sw.Contexts() {
-		if i.CID == cid {
-			return i.Counters.Denied
-		}
-	}
-	return 0
 }
