@@ -107,9 +107,7 @@ func (d *Driver) CID() uint32 { return d.cid }
 // Start begins the traffic: packets that arrive go to in.
 func (d *Driver) Start(in packet.Sink) error {
 	d.in = in
-	if err := d.rx.fill(); err != nil {
-		return err
-	}
+	d.rx.fill()
 	queues := make([]vhostuser.FrontendQueue, numQueues)
 	for i, r := range d.layout.rings {
 		queues[i] = vhostuser.FrontendQueue{Size: queueSize, Desc: r.desc, Avail: r.avail, Used: r.used}

@@ -202,7 +202,7 @@ func receiveAll(t *testing.T, grows bool, idx uint16, elements []byte) {
 	must(t, err)
 	defer d.release()
 	must(t, d.rx.init(d))
-	must(t, d.rx.fill())
+	d.rx.fill()
 
 	used, _ := d.mem.Slice(d.layout.rings[rxQueue].used, 4+8*queueSize)
 	const size = 8 + packet.HeaderSize

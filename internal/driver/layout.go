@@ -19,6 +19,13 @@ const (
 	// the largest packet: a datagram, for one, cannot be split.
 	rxBuffers    = 128
 	rxBufferSize = packet.MaxPayload + packet.HeaderSize
+
+	// warmTX and warmRX are how many buffers of a queue go round while the other side keeps
+	// up, though there are more: with packets of 16 KiB, a quarter and half a megabyte, which
+	// stay in the caches of both processors. RX takes more, since the device has none until a
+	// batch of them is back.
+	warmTX = 16
+	warmRX = 32
 )
 
 // Queues, virtio 1.3 section 5.10.2.

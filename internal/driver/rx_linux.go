@@ -26,6 +26,7 @@ type rx struct {
 	ring    *virtqueue.Driver
 	left    spin.Leftover
 	buffer  [queueSize]uint16 // by descriptor: which buffer it holds
+	spare   []uint16          // buffers that the device does not have; the one used last goes first
 	packet  packet.Packet
 	segment [1][]byte
 }
@@ -34,6 +35,9 @@ func (r *rx) init(d *Driver) (err error) {
 	r.d = d
 	if r.ring, err = d.newRing(rxQueue); err != nil {
 		return err
+	}
+	for i := range uint16(rxBuffers) {
+		r.spare = append(r.spare, rxBuffers-1-i)
 	}
 	r.kick, r.call, err = doorbells()
 	return err
@@ -55,26 +59,29 @@ func doorbells() (kick, call *eventfd.Event, err error) {
 	return kick, call, err
 }
 
-// fill gives all buffers to the device.
-func (r *rx) fill() error {
-	for i := range uint16(rxBuffers) {
-		if err := r.give(i); err != nil {
-			return err
-		}
+// fill gives buffers to the device, and shows them to it: few while someone polls, who takes
+// what arrives at once, and all of them otherwise.
+func (r *rx) fill() {
+	n := rxBuffers
+	if r.pollers > 0 {
+		n = warmRX
 	}
-	r.ring.Publish()
-	return nil
+	for rxBuffers-len(r.spare) < n && r.give(r.spare[len(r.spare)-1]) {
+		r.spare = r.spare[:len(r.spare)-1]
+	}
+	if r.ring.Publish() {
+		_ = r.kick.Signal()
+	}
 }
 
-// give makes a buffer available to the device.
-func (r *rx) give(i uint16) error {
+// give makes a buffer available to the device, if there is a descriptor for it.
+func (r *rx) give(i uint16) bool {
 	b := [1]virtqueue.Buffer{{Addr: r.d.layout.rxBuffer(int(i)), Len: rxBufferSize}}
 	head, ok := r.ring.Add(nil, b[:])
-	if !ok {
-		return fmt.Errorf("driver: CID %d: the receive queue is full", r.d.cid)
+	if ok {
+		r.buffer[head] = i
 	}
-	r.buffer[head] = i
-	return nil
+	return ok
 }
 
 // loop takes what arrives, until stop. More may come at once, so that is looked for
@@ -131,8 +138,8 @@ func (r *rx) stop() {
 	}
 }
 
-// ready says whether something has arrived, and asks for a signal if not, unless
-// someone polls.
+// ready says whether something has arrived. If not, and nobody polls, it asks for a signal,
+// and leaves all buffers to the device.
 func (r *rx) ready() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -142,6 +149,7 @@ func (r *rx) ready() bool {
 	case r.pollers > 0:
 		return r.ring.HasUsed()
 	}
+	r.fill()
 	return r.ring.EnableNotify()
 }
 
@@ -162,13 +170,11 @@ func (r *rx) batch() (more bool, err error) {
 		if err := r.arrive(i, int(written)); err != nil {
 			return false, err
 		}
-		if err := r.give(i); err != nil {
-			return false, err
-		}
+		r.spare = append(r.spare, i)
 		bytes += int(r.packet.Len)
 	}
-	if n > 0 && r.ring.Publish() {
-		_ = r.kick.Signal()
+	if n > 0 {
+		r.fill()
 	}
 	return n > 0, nil
 }

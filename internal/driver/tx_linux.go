@@ -103,16 +103,16 @@ func (t *tx) send(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 // need is how many buffers a payload takes.
 func need(n int) int { return (packet.HeaderSize + n + bufferSize - 1) / bufferSize }
 
-// reclaim needs mu. It takes buffers back that the device is done with, if fewer
-// than n are free; if still fewer are, it asks to be told.
+// reclaim needs mu. It takes buffers back that the device is done with, if it has so many
+// that with n more they are not warm; if fewer than n are free then, it asks to be told.
 func (t *tx) reclaim(n int) error {
-	for len(t.free) < n {
+	for len(t.free) < queueSize-warmTX+n {
 		head, _, ok, err := t.ring.Used()
 		if err != nil {
 			return fmt.Errorf("driver: CID %d: transmit queue: %w", t.d.cid, err)
 		}
 		if !ok {
-			if !t.ring.EnableNotify() {
+			if len(t.free) >= n || !t.ring.EnableNotify() {
 				return nil
 			}
 			continue
