@@ -79,11 +79,14 @@ type conn struct {
 	bufAlloc uint32   // our receive buffer, as negotiated
 	grown    uint32   // what the peer may fill beyond that, see window.go
 	widened  uint32   // fwd when that was last decided
+	known    uint32   // fwd of the last packet: the peer has heard of no more
+	uncapped bool     // the peer has sent more without hearing of it than it would take itself
 	agreed   bool     // bufAlloc is not what the peer proposed, see packet.Renegotiated
 
 	peerAlloc uint32 // the peer's receive buffer
 	peerFwd   uint32 // how much of what we sent its application has taken
 	starved   bool   // Send waits for credit
+	asked     bool   // and the peer was asked for it
 	wakes     uint   // counts Wake, to tell one that came too early
 	full      bool   // the Sink refused data, and has not called Wake yet
 

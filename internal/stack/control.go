@@ -99,6 +99,7 @@ func (c *conn) header(op packet.Op) {
 	h.DstCID, h.DstPort = uint64(c.flow.remote.CID), c.flow.remote.Port
 	h.Type, h.Op, h.Len, h.Flags = c.typ, op, 0, 0
 	h.BufAlloc, h.FwdCnt = c.window(), c.fwd
+	c.known = c.fwd
 	c.packet.Payload = nil
 }
 

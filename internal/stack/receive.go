@@ -73,7 +73,7 @@ func (c *conn) credit(h *packet.Header) {
 	}
 	c.peerAlloc, c.peerFwd = h.BufAlloc, h.FwdCnt
 	if c.starved && c.free() > 0 {
-		c.starved = false
+		c.starved, c.asked = false, false
 		c.writeSig.send()
 	}
 	c.watchers.fire()
@@ -108,6 +108,7 @@ func (c *conn) receiveData(p *packet.Packet) {
 		return
 	}
 	c.received += p.Len
+	c.uncapped = c.uncapped || c.received-c.known > c.peerAlloc
 	if c.state == closing || c.shut&packet.ShutdownReceive != 0 {
 		c.fwd += p.Len // nobody will read it
 		return
@@ -156,13 +157,17 @@ func (c *conn) fillParked(segs [][]byte) ([][]byte, int) {
 // dueCreditUpdate needs mu. The peer is told of free space when it knows of less
 // than half the buffer, rather than at every read: of our buffer, or of its own if
 // that is smaller, since there are stacks that send no more than they would take
-// (newer Linux: "cap TX credit to local buffer size"). Of a seqpacket
-// connection, also when all is read: the peer may wait for the whole buffer, for one
-// message.
+// (newer Linux: "cap TX credit to local buffer size"), until it is seen to be none. Of a
+// seqpacket connection, also when all is read: the peer may wait for the whole buffer, for
+// one message.
 func (c *conn) dueCreditUpdate() {
+	all := c.window()
+	if !c.uncapped {
+		all = min(all, c.peerAlloc)
+	}
 	untold := c.fwd - c.told.Load()
-	all := c.typ == packet.TypeSeqpacket && c.rx.len() == 0
-	if c.state == established && untold > 0 && (untold >= min(c.window(), c.peerAlloc)/2 || all) {
+	message := c.typ == packet.TypeSeqpacket && c.rx.len() == 0
+	if c.state == established && untold > 0 && (untold >= all/2 || message) {
 		c.pending.Or(sendCreditUpdate)
 	}
 }

@@ -45,12 +45,14 @@ func (c *conn) sendAll(p []byte, flags vsock.Flags) (int, error) {
 		case m.finished:
 			return m.done, nil
 		case wait && flags&vsock.MsgDontWait != 0 && (m.done == 0 || !m.whole):
+			c.askForCredit()
 			if m.done > 0 {
 				return m.done, nil
 			}
 			return 0, syscall.EAGAIN
-		case wait:
-			await(&c.writeSpin, &c.writeDeadline, c.in, false)
+		case wait && !look(&c.writeSpin, c.writeDeadline.sig.sent, c.in, false):
+			c.askForCredit()
+			c.writeDeadline.sleep()
 		}
 	}
 }
@@ -157,7 +159,7 @@ func (c *conn) reserve(m *outgoing) (n int, wakes uint, err error) {
 	}
 	free := int(min(c.free(), maxBuffer))
 	if n = min(rest, free, packet.MaxPayload); n == 0 && rest > 0 || m.whole && m.done == 0 && free < rest {
-		c.starve()
+		c.starved = true
 		return 0, 0, nil
 	}
 	c.header(packet.OpRW)
@@ -172,13 +174,17 @@ func (c *conn) reserve(m *outgoing) (n int, wakes uint, err error) {
 	return n, c.wakes, nil
 }
 
-// starve needs mu. It asks the peer for its counters, once, and for a signal when
-// they change.
-func (c *conn) starve() {
-	if !c.starved {
-		c.starved = true
+// askForCredit asks the peer for its counters, once, if Send waits for credit. It is called by
+// who does not go on looking for them: a peer tells them by itself, as a rule, when it has read
+// half of what it has room for, and to answer takes its time.
+func (c *conn) askForCredit() {
+	c.mu.Lock()
+	if c.starved && !c.asked {
+		c.asked = true
 		c.pending.Or(sendCreditRequest)
 	}
+	c.mu.Unlock()
+	c.flush()
 }
 
 func (c *conn) sendError() error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -347,6 +348,7 @@ func TestCreditWraps(t *testing.T) {
 	c.sent, c.peerFwd = start, start
 	c.received, c.fwd = start, start
 	c.told.Store(start)
+	c.known = start
 
 	buf := make([]byte, 200)
 	if n, err := s.Write(buf); n != 200 || err != nil {
@@ -396,6 +398,43 @@ func TestCreditOfCautiousPeer(t *testing.T) {
 	}
 	if h := w.next(t, packet.OpCreditUpdate); h.FwdCnt < 1<<15 {
 		t.Errorf("it hears of %d bytes taken", h.FwdCnt)
+	}
+}
+
+// TestCreditOfBoldPeer has a peer that sends more than its own buffer would take. Once it is
+// seen, it hears of free space at half of ours.
+func TestCreditOfBoldPeer(t *testing.T) {
+	s, p, w := accepted(t)
+	defer s.Close()
+	c := s.(*Socket).conn.Load()
+	const window = 1 << 18 // the peer has 1 << 16
+	c.mu.Lock()
+	c.bufAlloc = window
+	c.mu.Unlock()
+	some := make([]byte, 1<<14)
+	for _, tc := range []struct {
+		before int // written before it is read
+		want   []uint32
+	}{
+		{1 << 16, []uint32{1 << 15, 1 << 16}}, // as much as a cautious one might
+		{window, []uint32{1<<16 + window/2, 1<<16 + window}},
+	} {
+		for range tc.before / len(some) {
+			p.write(string(some))
+		}
+		for range tc.before / len(some) {
+			if _, err := io.ReadFull(reader{s}, some); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var told []uint32
+		for len(w.packets) > 0 {
+			h := w.next(t, packet.OpCreditUpdate)
+			told = append(told, h.FwdCnt)
+		}
+		if !slices.Equal(told, tc.want) {
+			t.Errorf("after %d bytes at a time it hears of %d, want %d", tc.before, told, tc.want)
+		}
 	}
 }
 
