@@ -26,7 +26,7 @@ type rx struct {
 	ring    *virtqueue.Driver
 	left    spin.Leftover
 	buffer  [queueSize]uint16 // by descriptor: which buffer it holds
-	spare   []uint16          // buffers that the device does not have; the one used last goes first
+	spare   idle
 	packet  packet.Packet
 	segment [1][]byte
 }
@@ -36,9 +36,7 @@ func (r *rx) init(d *Driver) (err error) {
 	if r.ring, err = d.newRing(rxQueue); err != nil {
 		return err
 	}
-	for i := range uint16(rxBuffers) {
-		r.spare = append(r.spare, rxBuffers-1-i)
-	}
+	r.spare = newIdle(rxBuffers)
 	r.kick, r.call, err = doorbells()
 	return err
 }
@@ -66,22 +64,19 @@ func (r *rx) fill() {
 	if r.pollers > 0 {
 		n = warmRX
 	}
-	for rxBuffers-len(r.spare) < n && r.give(r.spare[len(r.spare)-1]) {
-		r.spare = r.spare[:len(r.spare)-1]
+	for rxBuffers-len(r.spare) < n {
+		r.give(r.spare.take())
 	}
 	if r.ring.Publish() {
 		_ = r.kick.Signal()
 	}
 }
 
-// give makes a buffer available to the device, if there is a descriptor for it.
-func (r *rx) give(i uint16) bool {
+// give makes a buffer available to the device. There is a descriptor for each of them.
+func (r *rx) give(i uint16) {
 	b := [1]virtqueue.Buffer{{Addr: r.d.layout.rxBuffer(int(i)), Len: rxBufferSize}}
-	head, ok := r.ring.Add(nil, b[:])
-	if ok {
-		r.buffer[head] = i
-	}
-	return ok
+	head, _ := r.ring.Add(nil, b[:])
+	r.buffer[head] = i
 }
 
 // loop takes what arrives, until stop. More may come at once, so that is looked for
@@ -170,7 +165,7 @@ func (r *rx) batch() (more bool, err error) {
 		if err := r.arrive(i, int(written)); err != nil {
 			return false, err
 		}
-		r.spare = append(r.spare, i)
+		r.spare.put(i)
 		bytes += int(r.packet.Len)
 	}
 	if n > 0 {

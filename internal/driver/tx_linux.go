@@ -21,7 +21,7 @@ type tx struct {
 	stopped bool
 	waiters packet.Waiters // senders that found no room
 
-	free  []uint16          // buffers; the one used last goes first, since it is in the cache
+	free  idle
 	next  [queueSize]uint16 // buffers of one packet are a list
 	first [queueSize]uint16 // by head descriptor: the packet's first buffer
 
@@ -42,9 +42,7 @@ func (t *tx) init(d *Driver) (err error) {
 	if t.ring, err = d.newRing(txQueue); err != nil {
 		return err
 	}
-	for i := range uint16(queueSize) {
-		t.free = append(t.free, queueSize-1-i)
-	}
+	t.free = newIdle(queueSize)
 	t.kick, t.call, err = doorbells()
 	return err
 }
@@ -121,7 +119,7 @@ func (t *tx) reclaim(n int) error {
 			if b == t.last {
 				t.tail.Clear() // a device that has not taken it gives it back
 			}
-			t.free = append(t.free, b)
+			t.free.put(b)
 		}
 	}
 	return nil
@@ -175,8 +173,7 @@ func (t *tx) write(b []byte) error {
 
 // extend needs mu. It adds a free buffer to the packet that put builds.
 func (t *tx) extend() error {
-	i := t.free[len(t.free)-1]
-	t.free = t.free[:len(t.free)-1]
+	i := t.free.take()
 	addr := t.d.layout.txBuffer(int(i))
 	buffer, ok := t.d.mem.Slice(addr, bufferSize)
 	if !ok {

@@ -79,8 +79,8 @@ type conn struct {
 	bufAlloc uint32   // our receive buffer, as negotiated
 	grown    uint32   // what the peer may fill beyond that, see window.go
 	widened  uint32   // fwd when that was last decided
-	known    uint32   // fwd of the last packet: the peer has heard of no more
-	uncapped bool     // the peer has sent more without hearing of it than it would take itself
+	known    uint32   // fwd as last put into a packet, taken or not: the peer has heard of no more
+	uncapped bool     // the peer was seen to send more at a time than it would take itself
 	agreed   bool     // bufAlloc is not what the peer proposed, see packet.Renegotiated
 
 	peerAlloc uint32 // the peer's receive buffer

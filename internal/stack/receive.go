@@ -192,7 +192,9 @@ func (c *conn) recv(p []byte, flags vsock.Flags) (int, vsock.Flags, error) {
 		if !wait {
 			return n, got, err
 		}
-		await(&c.readSpin, &c.readDeadline, c.in, c.trickles)
+		if !look(&c.readSpin, c.readSig.sent, c.in, c.trickles) {
+			c.readDeadline.sleep()
+		}
 		if n := c.unpark(); n > 0 {
 			c.flush()
 			return n, 0, nil

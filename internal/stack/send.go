@@ -50,7 +50,7 @@ func (c *conn) sendAll(p []byte, flags vsock.Flags) (int, error) {
 				return m.done, nil
 			}
 			return 0, syscall.EAGAIN
-		case wait && !look(&c.writeSpin, c.writeDeadline.sig.sent, c.in, false):
+		case wait && !look(&c.writeSpin, c.writeSig.sent, c.in, false):
 			c.askForCredit()
 			c.writeDeadline.sleep()
 		}

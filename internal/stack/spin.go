@@ -7,10 +7,3 @@ import "vsockets.dev/internal/spin"
 func look(w *spin.Wait, done func() bool, from spin.Ring, trickles bool) bool {
 	return from != nil && w.For(done, from, trickles)
 }
-
-// await returns when the signal of a deadline is sent.
-func await(w *spin.Wait, d *deadline, from spin.Ring, trickles bool) {
-	if !look(w, d.sig.sent, from, trickles) {
-		d.sleep()
-	}
-}
