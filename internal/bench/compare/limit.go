@@ -24,8 +24,9 @@ func (limit) Open(context.Context, string, childFunc) (link, error) { return lim
 func (limit) Close() error { return nil }
 
 // Sizes of the ring, of the reader's buffer, and of what goes between two looks at
-// the clock. A smaller ring and a larger buffer are slower: the two threads come to
-// wait for each other.
+// the clock. Where two processors share a cache of the second level, a smaller ring and a
+// larger buffer are slower: the two threads come to wait for each other. Where they do not,
+// a ring that fits into it is faster, see docs/PERFORMANCE.md.
 const (
 	limitRing  = 2 << 20
 	limitRead  = 16 << 10
