@@ -34,7 +34,7 @@ type visit struct {
 // at once, until it is idle.
 func Linger(r Ring) {
 	l := r.Lease()
-	if most() == 0 || foreground.Load() > 0 || l.lingers.Swap(true) {
+	if most(runtime.GOMAXPROCS(0)) == 0 || foreground.Load() > 0 || l.lingers.Swap(true) {
 		return
 	}
 	if !l.wait.pays() {

@@ -37,9 +37,15 @@ const (
 // themselves. The one that does it for others stops when there is one, see Linger.
 var foreground atomic.Int32
 
-// most is how many of them may spin. They take processors from those that work, so
-// half of the processors is what they get.
-func most() int32 { return int32(runtime.GOMAXPROCS(0) / 2) }
+// most is how many of them may spin where there are so many processors. They take them from
+// those that work, so half is what they get, but two at least: one who sleeps has a thread be
+// woken, which takes a processor just as well. With one processor, nobody spins.
+func most(procs int) int32 {
+	if procs < 2 {
+		return 0
+	}
+	return int32(max(2, procs/2))
+}
 
 // Wait is what is known of one kind of wait: after one in vain some are skipped, and
 // after the next twice as many. Its user locks it. The zero value is ready to use.
@@ -62,9 +68,11 @@ func (w *Wait) For(done func() bool, r Ring, trickles bool) bool {
 
 func (w *Wait) look(done func() bool, r Ring, trickles bool) bool {
 	defer foreground.Add(-1)
-	if foreground.Add(1) > most() {
+	n, procs := foreground.Add(1), runtime.GOMAXPROCS(0)
+	if n > most(procs) {
 		return false
 	}
+	last := int(n) == procs // which it shares with all goroutines that can run
 	l := r.Lease()
 	l.lookers.Add(1)
 	defer l.left(r)
@@ -78,10 +86,14 @@ func (w *Wait) look(done func() bool, r Ring, trickles bool) bool {
 	}
 	until := begun.Add(budget)
 	for n := 1; ; n++ {
+		woken := wakes.Load()
 		r.Poll()
 		if done() {
 			w.paid()
 			return true
+		}
+		if wakes.Load() != woken || last && n%looksPerClock == 0 {
+			runtime.Gosched() // to whoever waited for that
 		}
 		if n%looksPerClock == 0 {
 			if now := time.Now(); now.After(until) || gaveWay(now) > crowded {

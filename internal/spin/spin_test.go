@@ -12,10 +12,13 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// allowed is how many may spin.
+func allowed() int32 { return most(runtime.GOMAXPROCS(0)) }
+
 // needTwo skips where nobody may spin.
 func needTwo(t *testing.T) {
 	t.Helper()
-	if most() == 0 {
+	if allowed() == 0 {
 		t.Skip("one processor: nobody spins")
 	}
 }
@@ -66,8 +69,8 @@ func TestForInVain(t *testing.T) {
 // TestForCrowded has as many spin as may.
 func TestForCrowded(t *testing.T) {
 	needTwo(t)
-	foreground.Add(most())
-	defer foreground.Add(-most())
+	foreground.Add(allowed())
+	defer foreground.Add(-allowed())
 	var w Wait
 	if w.For(func() bool { return true }, newRing(0), false) {
 		t.Error("one more spins")
@@ -78,8 +81,8 @@ func TestForCrowded(t *testing.T) {
 // woken by who looks, for as long as that one does.
 func TestForOther(t *testing.T) {
 	needTwo(t)
-	foreground.Add(most() - 1)
-	defer foreground.Add(1 - most())
+	foreground.Add(allowed() - 1)
+	defer foreground.Add(1 - allowed())
 	for name, own := range map[string]bool{"the same": true, "another": false} {
 		t.Run(name, func(t *testing.T) {
 			r := newRing(0)
@@ -290,54 +293,4 @@ func TestForDoneOnce(t *testing.T) {
 			t.Errorf("trickles %v: it is waited for what has been told", trickles)
 		}
 	}
-}
-
-// wakers is a ring at which something comes by all the time; the first of it is what a
-// goroutine waits for.
-type wakers struct {
-	*ring
-	woken chan struct{}
-	once  sync.Once
-	over  atomic.Bool
-}
-
-func (r *wakers) Poll() bool {
-	r.once.Do(func() {
-		close(r.woken)
-		Woke()
-	})
-	r.polls.Add(1)
-	return !r.over.Load()
-}
-
-// TestLingerGivesTurn has the one who looks for others wake a goroutine while all other
-// processors are busy: it has its turn at once, though there is no end of what comes.
-func TestLingerGivesTurn(t *testing.T) {
-	needTwo(t)
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
-	var stop atomic.Bool
-	defer stop.Store(true)
-	go func() {
-		for !stop.Load() {
-		}
-	}()
-	const most = 1000 // in the 10 ms that a goroutine has its processor for, there are many more
-	for range 20 {    // the machine may be busy with something else just then
-		r := &wakers{ring: newRing(0), woken: make(chan struct{})}
-		looks := make(chan int32)
-		go func() {
-			<-r.woken
-			looks <- r.polls.Load()
-		}()
-		runtime.Gosched() // to that one, so that it waits
-		Linger(r)
-		n := <-looks
-		r.over.Store(true)
-		receive(t, r.released)
-		served(t)
-		if n < most {
-			return
-		}
-	}
-	t.Errorf("it never had its turn within %d looks", most)
 }

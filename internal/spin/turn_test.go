@@ -1,0 +1,108 @@
+package spin
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// keepBusy leaves the test one of two processors.
+func keepBusy(t *testing.T) {
+	procs := runtime.GOMAXPROCS(2)
+	var stop atomic.Bool
+	go func() {
+		for !stop.Load() {
+		}
+	}()
+	t.Cleanup(func() {
+		stop.Store(true)
+		runtime.GOMAXPROCS(procs)
+	})
+}
+
+// wakers is a ring at which something comes by all the time; the first of it is what a
+// goroutine waits for.
+type wakers struct {
+	*ring
+	silent bool // nobody is told that one is woken
+	woken  chan struct{}
+	once   sync.Once
+	over   atomic.Bool
+}
+
+func (r *wakers) Poll() bool {
+	r.once.Do(func() {
+		close(r.woken)
+		if !r.silent {
+			Woke()
+		}
+	})
+	r.polls.Add(1)
+	return !r.over.Load()
+}
+
+// TestLingerGivesTurn has the one who looks for others wake a goroutine while all other
+// processors are busy: it has its turn at once, though there is no end of what comes.
+func TestLingerGivesTurn(t *testing.T) {
+	needTwo(t)
+	keepBusy(t)
+	const most = 1000 // in the 10 ms that a goroutine has its processor for, there are many more
+	for range 20 {    // the machine may be busy with something else just then
+		r := &wakers{ring: newRing(0), woken: make(chan struct{})}
+		looks := make(chan int32)
+		go func() {
+			<-r.woken
+			looks <- r.polls.Load()
+		}()
+		runtime.Gosched() // to that one, so that it waits
+		Linger(r)
+		n := <-looks
+		r.over.Store(true)
+		receive(t, r.released)
+		served(t)
+		if n < most {
+			return
+		}
+	}
+	t.Errorf("it never had its turn within %d looks", most)
+}
+
+// TestForGivesTurn has the one who looks wake a goroutine while all other processors are busy:
+// it has its turn before the look is over. So has one that is woken by something else, if one
+// more looks already.
+func TestForGivesTurn(t *testing.T) {
+	needTwo(t)
+	for name, silent := range map[string]bool{"to who is woken": false, "to whoever can run": true} {
+		t.Run(name, func(t *testing.T) {
+			keepBusy(t)
+			if silent {
+				foreground.Add(1)
+				defer foreground.Add(-1)
+			}
+			// The processor that is busy changes hands every 10 ms, in 1 of 25 looks: so must
+			// more have the turn here.
+			const tries, least = 100, 15
+			turns := 0
+			for range tries {
+				r := &wakers{ring: newRing(0), silent: silent, woken: make(chan struct{})}
+				var had atomic.Bool
+				ended := make(chan struct{})
+				go func() {
+					<-r.woken
+					had.Store(true)
+					close(ended)
+				}()
+				runtime.Gosched() // to that one, so that it waits
+				var w Wait
+				if w.For(had.Load, r, false) {
+					turns++
+				}
+				<-ended
+			}
+			if turns < least {
+				t.Errorf("a turn in %d of %d looks", turns, tries)
+			}
+		})
+	}
+}
