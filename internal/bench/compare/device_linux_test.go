@@ -119,8 +119,9 @@ func TestScale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// 1, 5 and 4 streams each way, 1 and 5 over Unix sockets, and two measurements beside 10.
-	if len(rep.Points) != 12 || len(rep.Targets) != 11 || rep.Idle.Conns != 20 {
+	// 1, 5 and 4 streams each way, 1 and 5 over Unix sockets, the same one way through a bare ring,
+	// and two measurements beside 10.
+	if len(rep.Points) != 14 || len(rep.Targets) != 13 || rep.Idle.Conns != 20 {
 		t.Errorf("%d points, %d targets\n%s", len(rep.Points), len(rep.Targets), rep.Table())
 	}
 	if _, err := Scale(t.Context(), ScaleConfig{}); err == nil {

@@ -28,10 +28,12 @@ func (limit) Close() error { return nil }
 // Where they share one, it may be the slower: the two threads come to wait for each other.
 var limitRings = [...]int{512 << 10, 2 << 20}
 
-// Sizes of the reader's buffer, and of what goes between two looks at the clock.
+// How much is read at a time, how large the buffers are that it goes to, which is what the
+// readers of other transports have, and how much goes between two looks at the clock.
 const (
-	limitRead  = 16 << 10
-	limitClock = 16 << 10
+	limitRead   = 16 << 10
+	limitBuffer = 64 << 10
+	limitClock  = 16 << 10
 )
 
 // spins is how often an end looks before it lets another goroutine run, which
@@ -126,29 +128,34 @@ func onThread(all *sync.WaitGroup, f func()) {
 	})
 }
 
+// limitUp uses as many blocks and buffers as there are streams, one after another.
 func limitUp(j bench.Job, size int) (r bench.Result) {
 	pipe := newRing(size)
+	blocks, bufs := make([]byte, j.Streams*j.Block), make([]byte, j.Streams*limitBuffer)
+	clear(blocks) // so that there is memory behind them
+	clear(bufs)
 	var done atomic.Bool
 	var all sync.WaitGroup
 	start := time.Now()
 	onThread(&all, func() {
 		defer done.Store(true)
-		block := make([]byte, j.Block)
 		var seen uint64
+		at := 0
 		for time.Since(start) < j.Time {
-			for n := 0; n < limitClock; n += len(block) {
-				pipe.write(block, &seen)
+			for n := 0; n < limitClock; n += j.Block {
+				pipe.write(blocks[at:][:j.Block], &seen)
+				at = (at + j.Block) % len(blocks)
 			}
 		}
 	})
 	onThread(&all, func() {
-		buf := make([]byte, limitRead)
-		for {
-			n := pipe.read(buf, done.Load)
+		for at := 0; ; {
+			n := pipe.read(bufs[at:min(at+limitRead, len(bufs))], done.Load)
 			if n == 0 {
 				return
 			}
 			r.Bytes += uint64(n)
+			at = (at + n) % len(bufs)
 		}
 	})
 	all.Wait()

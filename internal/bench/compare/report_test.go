@@ -148,6 +148,7 @@ func TestScaleReport(t *testing.T) {
 	}{
 		{"up", "", 1, 0, 10}, {"up", "", 1000, 0, 9}, {"up", "", 999, 1, 1},
 		{"up", overUnix, 1, 0, 5}, {"up", overUnix, 1000, 0, 3},
+		{"up", limitName, 1, 0, 20}, {"up", limitName, 1000, 0, 12},
 		{"connect", "", 10, 0, 100}, {"connect", "", 10000, 0, 50},
 	} {
 		r.add(Point{Kind: p.kind, Over: p.over, Conns: p.conns, Stalled: p.stalled}, p.v)
@@ -173,6 +174,8 @@ func TestScaleReport(t *testing.T) {
 		{0.9, true},   // together
 		{0.6, true},   // over Unix sockets
 		{3, true},     // against those
+		{0.6, true},   // a bare ring
+		{0.75, true},  // against that
 		{1. / 9, false},
 		{0.5, false}, // in a crowd
 	}

@@ -66,7 +66,7 @@ type IdleCost struct {
 // Point is one measurement among many connections.
 type Point struct {
 	Kind    string    `json:"kind"`           // up, down: Gb/s; connect: a second; echo: µs
-	Over    string    `json:"over,omitempty"` // what it is compared with; nothing: an attached context
+	Over    string    `json:"over,omitempty"` // what it is compared with: unix, limit; nothing: an attached context
 	Conns   int       `json:"conns"`          // streams that move data, or idle ones beside
 	Stalled int       `json:"stalled,omitempty"`
 	Values  []float64 `json:"values"` // by round
@@ -116,10 +116,12 @@ func (r *ScaleReport) summarize() {
 		{What: "idle: bytes for each end of a connection", Target: maxBytesPerConn, Value: r.Idle.BytesPerConn, AtMost: true},
 	}
 	for _, kind := range []string{string(bench.Up), string(bench.Down)} {
-		own, unix := r.streams(kind, ""), r.streams(kind, overUnix)
+		own, unix, ring := r.streams(kind, ""), r.streams(kind, overUnix), r.streams(kind, limitName)
 		r.compare(fmt.Sprintf("%s: many streams together against one", kind), minTogether, own.many, own.one)
 		r.compare(fmt.Sprintf("%s: the same over Unix sockets", kind), 0, unix.many, unix.one)
 		r.compare(fmt.Sprintf("%s: many streams together against as many over Unix sockets", kind), 0, own.many, unix.many)
+		r.compare(fmt.Sprintf("%s: a bare ring with as many blocks and buffers, against one of each", kind), 0, ring.many, ring.one)
+		r.compare(fmt.Sprintf("%s: many streams together against that ring", kind), 0, own.many, ring.many)
 		r.compare(fmt.Sprintf("%s: beside one that nobody reads, against without it", kind), minBesideSlow, own.slow, own.many)
 	}
 	var first, last *Point
