@@ -66,13 +66,36 @@ func (w *Wait) For(done func() bool, r Ring, trickles bool) bool {
 	return false
 }
 
+// look looks if there is a processor for it, and learns from that.
 func (w *Wait) look(done func() bool, r Ring, trickles bool) bool {
 	defer foreground.Add(-1)
 	n, procs := foreground.Add(1), runtime.GOMAXPROCS(0)
-	if n > most(procs) {
+	switch {
+	case n > most(procs):
 		return false
+	case int(n) < procs:
+		return learn(w, lookFor(done, r, trickles, budget, false))
+	case last.pays():
+		return learn(&last, lookFor(done, r, trickles, lastBudget, true))
 	}
-	last := int(n) == procs // which it shares with all goroutines that can run
+	return false
+}
+
+func learn(l interface {
+	paid()
+	failed()
+}, found bool) bool {
+	if found {
+		l.paid()
+	} else {
+		l.failed()
+	}
+	return found
+}
+
+// lookFor looks for some time. Who has the last processor shares it with all goroutines that
+// can run.
+func lookFor(done func() bool, r Ring, trickles bool, length time.Duration, last bool) bool {
 	l := r.Lease()
 	l.lookers.Add(1)
 	defer l.left(r)
@@ -80,26 +103,25 @@ func (w *Wait) look(done func() bool, r Ring, trickles bool) bool {
 	begun := time.Now()
 	for trickles && time.Since(begun) < gather {
 		if done() {
-			w.paid()
 			return true
 		}
 	}
-	until := begun.Add(budget)
+	until := begun.Add(length)
 	for n := 1; ; n++ {
 		woken := wakes.Load()
-		r.Poll()
+		found := r.Poll()
 		if done() {
-			w.paid()
 			return true
 		}
-		if wakes.Load() != woken || last && n%looksPerClock == 0 {
+		clock := n%looksPerClock == 0
+		if clock && last || found && wakes.Load() != woken {
 			runtime.Gosched() // to whoever waited for that
 		}
-		if n%looksPerClock == 0 {
-			if now := time.Now(); now.After(until) || gaveWay(now) > crowded {
-				w.failed()
-				return false
-			}
+		if !clock {
+			continue
+		}
+		if now := time.Now(); now.After(until) || gaveWay(now) > crowded {
+			return done() // while others had their turn
 		}
 	}
 }

@@ -66,6 +66,14 @@ func TestForInVain(t *testing.T) {
 	}
 }
 
+func TestMost(t *testing.T) {
+	for procs, want := range map[int]int32{1: 0, 2: 2, 3: 2, 4: 2, 5: 2, 6: 3, 64: 32} {
+		if got := most(procs); got != want {
+			t.Errorf("%d processors: %d may spin, want %d", procs, got, want)
+		}
+	}
+}
+
 // TestForCrowded has as many spin as may.
 func TestForCrowded(t *testing.T) {
 	needTwo(t)

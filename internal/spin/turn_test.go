@@ -95,13 +95,51 @@ func TestForGivesTurn(t *testing.T) {
 				}()
 				runtime.Gosched() // to that one, so that it waits
 				var w Wait
-				if w.For(had.Load, r, false) {
+				w.For(had.Load, r, false)
+				if had.Load() {
 					turns++
 				}
+				r.Poll() // if it was refused
 				<-ended
 			}
 			if turns < least {
 				t.Errorf("a turn in %d of %d looks", turns, tries)
+			}
+		})
+	}
+}
+
+// TestForLeavesLast has one after another look who has the last processor. It is left to the
+// runtime once in a while, and soon if looking does not pay.
+func TestForLeavesLast(t *testing.T) {
+	needTwo(t)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
+	for name, tc := range map[string]struct {
+		others int32
+		done   func() bool
+		want   int // looks, of 130 waits
+	}{
+		"the first, in vain": {0, never, 130},
+		"the last, found":    {1, func() bool { return true }, 128},
+		"the last, in vain":  {1, never, 7}, // after which 0, 1, 3, 7, 15, 31 and 63 are left out
+	} {
+		t.Run(name, func(t *testing.T) {
+			foreground.Add(tc.others)
+			defer foreground.Add(-tc.others)
+			last.row, last.wait = 0, Wait{}
+			looks := 0
+			for range 2 * (lastRow + 1) {
+				r := newRing(0)
+				var w Wait // which is none the wiser
+				if found := w.For(tc.done, r, false); found != (r.polls.Load() > 0 && tc.done()) {
+					t.Errorf("found: %v", found)
+				}
+				if r.polls.Load() > 0 {
+					looks++
+				}
+			}
+			if looks != tc.want {
+				t.Errorf("%d looks, want %d", looks, tc.want)
 			}
 		})
 	}

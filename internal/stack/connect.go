@@ -35,6 +35,7 @@ func (c *conn) connectDecided() {
 	if c.timer != nil {
 		c.timer.Stop()
 		close(c.decided)
+		spin.Woke()
 	}
 }
 

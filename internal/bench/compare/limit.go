@@ -23,9 +23,10 @@ func (limit) Open(context.Context, string, childFunc) (link, error) { return lim
 
 func (limit) Close() error { return nil }
 
-// limitRings are the sizes of ring of which the faster counts, a power of two each. A ring
-// that fits into a cache of the second level is the faster where the processors share none.
-// Where they share one, it may be the slower: the two threads come to wait for each other.
+// limitRings are the sizes of ring of which the faster counts: powers of two that hold the largest
+// of Blocks. A ring that fits into a cache of the second level is the faster where the processors
+// share none. Where they share one, it may be the slower: the two threads come to wait for each
+// other.
 var limitRings = [...]int{512 << 10, 2 << 20}
 
 // How much is read at a time, how large the buffers are that it goes to, which is what the
@@ -98,8 +99,11 @@ func (limit) Run(_ context.Context, j bench.Job) (bench.Result, error) {
 	case bench.Up:
 		var best bench.Result
 		j.Time /= time.Duration(len(limitRings))
+		blocks, bufs := make([]byte, j.Streams*j.Block), make([]byte, j.Streams*limitBuffer)
+		clear(blocks) // so that there is memory behind them
+		clear(bufs)
 		for _, size := range limitRings {
-			if r := withCPU(func() bench.Result { return limitUp(j, size) }); r.BytesPerSecond() > best.BytesPerSecond() {
+			if r := withCPU(func() bench.Result { return limitUp(j, size, blocks, bufs) }); r.BytesPerSecond() > best.BytesPerSecond() {
 				best = r
 			}
 		}
@@ -128,12 +132,9 @@ func onThread(all *sync.WaitGroup, f func()) {
 	})
 }
 
-// limitUp uses as many blocks and buffers as there are streams, one after another.
-func limitUp(j bench.Job, size int) (r bench.Result) {
+// limitUp sends all blocks, and receives to all buffers, one after another.
+func limitUp(j bench.Job, size int, blocks, bufs []byte) (r bench.Result) {
 	pipe := newRing(size)
-	blocks, bufs := make([]byte, j.Streams*j.Block), make([]byte, j.Streams*limitBuffer)
-	clear(blocks) // so that there is memory behind them
-	clear(bufs)
 	var done atomic.Bool
 	var all sync.WaitGroup
 	start := time.Now()
@@ -144,7 +145,9 @@ func limitUp(j bench.Job, size int) (r bench.Result) {
 		for time.Since(start) < j.Time {
 			for n := 0; n < limitClock; n += j.Block {
 				pipe.write(blocks[at:][:j.Block], &seen)
-				at = (at + j.Block) % len(blocks)
+				if at += j.Block; at == len(blocks) {
+					at = 0
+				}
 			}
 		}
 	})
@@ -155,7 +158,9 @@ func limitUp(j bench.Job, size int) (r bench.Result) {
 				return
 			}
 			r.Bytes += uint64(n)
-			at = (at + n) % len(bufs)
+			if at += n; at == len(bufs) {
+				at = 0
+			}
 		}
 	})
 	all.Wait()
