@@ -26,7 +26,12 @@ const (
 	// It is less than an answer takes, and several small writes.
 	gather = 2 * time.Microsecond
 
-	looksPerClock = 8 // reading the clock takes as long as some looks, and so does giving way
+	// looksPerClock is how many looks are between two at the clock: reading it takes as long as
+	// some looks, and so does giving way. Where another has run meanwhile, which takes longer
+	// than shared, it is sharedLooks: that one is likely to have more to do.
+	looksPerClock = 8
+	sharedLooks   = 2
+	shared        = 2 * time.Microsecond
 
 	// crowded is how long the others may take that one gives way to. Where they take
 	// longer, who sleeps is served before who spins.
@@ -107,21 +112,27 @@ func lookFor(done func() bool, r Ring, trickles bool, length time.Duration, last
 		}
 	}
 	until := begun.Add(length)
+	next := looksPerClock
 	for n := 1; ; n++ {
 		woken := wakes.Load()
 		found := r.Poll()
 		if done() {
 			return true
 		}
-		clock := n%looksPerClock == 0
+		clock := n == next
 		if clock && last || found && wakes.Load() != woken {
 			runtime.Gosched() // to whoever waited for that
 		}
 		if !clock {
 			continue
 		}
-		if now := time.Now(); now.After(until) || gaveWay(now) > crowded {
+		now := time.Now()
+		took := gaveWay(now)
+		if now.After(until) || took > crowded {
 			return done() // while others had their turn
+		}
+		if next += looksPerClock; took > shared {
+			next = n + sharedLooks
 		}
 	}
 }
