@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// readBuffer is the size of the buffer that blocks are read with, whatever their
+// ReadBuffer is the size of the buffer that blocks are read with, whatever their
 // size: a reader takes all there is.
-const readBuffer = 64 << 10
+const ReadBuffer = 64 << 10
 
 // clockEvery is how many bytes are sent between looks at the clock, which would
 // cost as much as a small block.

@@ -82,7 +82,7 @@ func (c *Client) down(conn net.Conn, j Job, _ *hdrhistogram.Histogram) (uint64, 
 	if err := c.ask(conn, OpSend, j); err != nil {
 		return 0, err
 	}
-	n, rest, err := receiveBlocks(conn, j.Block, make([]byte, readBuffer), &c.moved)
+	n, rest, err := receiveBlocks(conn, j.Block, make([]byte, ReadBuffer), &c.moved)
 	if err != nil {
 		return 0, err
 	}

@@ -42,7 +42,7 @@ func (e Extra) open(ctx context.Context, c *Client) (closeAll func() error, err 
 		j := Job{Block: 1, Time: MaxTime}
 		op := OpEcho
 		if i >= e.Idle {
-			j.Block, op = readBuffer, OpSend
+			j.Block, op = ReadBuffer, OpSend
 		}
 		if err := c.ask(conn, op, j); err != nil {
 			return nil, errors.Join(err, closeAll())

@@ -138,9 +138,9 @@ func (s *Server) report(c net.Conn, n uint64, buf []byte) error {
 }
 
 func (s *Server) receive(c net.Conn, req request) (uint64, error) {
-	buf, ok := s.buffers.Get().(*[readBuffer]byte)
+	buf, ok := s.buffers.Get().(*[ReadBuffer]byte)
 	if !ok {
-		buf = new([readBuffer]byte)
+		buf = new([ReadBuffer]byte)
 	}
 	defer s.buffers.Put(buf)
 	n, rest, err := receiveBlocks(c, int(req.block), buf[:], &s.moved)

@@ -32,16 +32,11 @@ func (l *lastLooks) pays() bool {
 	return l.wait.pays()
 }
 
-func (l *lastLooks) paid() {
+func (l *lastLooks) learn(found bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.row++
-	l.wait.paid()
-}
-
-func (l *lastLooks) failed() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.row = 0
-	l.wait.failed()
+	if l.row++; !found {
+		l.row = 0
+	}
+	l.wait.learn(found)
 }

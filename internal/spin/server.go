@@ -97,14 +97,14 @@ func review(visits []visit, now time.Time, busy bool) (_ []visit, over bool) {
 	for _, v := range visits {
 		switch {
 		case busy:
-			v.lease.wait.failed()
+			v.lease.wait.learn(false)
 			v.leave()
 			continue
 		case v.found:
-			v.lease.wait.paid()
+			v.lease.wait.learn(true)
 			v.found, v.until = false, now.Add(budget)
 		case now.After(v.until):
-			v.lease.wait.failed()
+			v.lease.wait.learn(false)
 			v.leave()
 			continue
 		}

@@ -79,28 +79,19 @@ func (w *Wait) look(done func() bool, r Ring, trickles bool) bool {
 	case n > most(procs):
 		return false
 	case int(n) < procs:
-		return learn(w, lookFor(done, r, trickles, budget, false))
+		found := lookFor(done, r, trickles, false)
+		w.learn(found)
+		return found
 	case last.pays():
-		return learn(&last, lookFor(done, r, trickles, lastBudget, true))
+		found := lookFor(done, r, trickles, true)
+		last.learn(found)
+		return found
 	}
 	return false
 }
 
-func learn(l interface {
-	paid()
-	failed()
-}, found bool) bool {
-	if found {
-		l.paid()
-	} else {
-		l.failed()
-	}
-	return found
-}
-
-// lookFor looks for some time. Who has the last processor shares it with all goroutines that
-// can run.
-func lookFor(done func() bool, r Ring, trickles bool, length time.Duration, last bool) bool {
+// lookFor looks. Who has the last processor shares it with all goroutines that can run.
+func lookFor(done func() bool, r Ring, trickles, shares bool) bool {
 	l := r.Lease()
 	l.lookers.Add(1)
 	defer l.left(r)
@@ -111,7 +102,10 @@ func lookFor(done func() bool, r Ring, trickles bool, length time.Duration, last
 			return true
 		}
 	}
-	until := begun.Add(length)
+	until := begun.Add(budget)
+	if shares {
+		until = begun.Add(lastBudget)
+	}
 	next := looksPerClock
 	for n := 1; ; n++ {
 		woken := wakes.Load()
@@ -120,7 +114,7 @@ func lookFor(done func() bool, r Ring, trickles bool, length time.Duration, last
 			return true
 		}
 		clock := n == next
-		if clock && last || found && wakes.Load() != woken {
+		if clock && shares || found && wakes.Load() != woken {
 			runtime.Gosched() // to whoever waited for that
 		}
 		if !clock {
@@ -143,10 +137,12 @@ func gaveWay(now time.Time) time.Duration {
 	return time.Since(now)
 }
 
-// paid and failed note how a wait went for which it was looked.
-func (w *Wait) paid() { w.skips = 0 }
-
-func (w *Wait) failed() {
+// learn notes how a wait went for which it was looked.
+func (w *Wait) learn(found bool) {
+	if found {
+		w.skips = 0
+		return
+	}
 	w.skips = min(2*w.skips+1, mostSkips)
 	w.left = w.skips
 }

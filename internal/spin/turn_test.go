@@ -121,7 +121,7 @@ func TestForLeavesLast(t *testing.T) {
 	}{
 		"the first, in vain": {0, never, 130},
 		"the last, found":    {1, func() bool { return true }, 128},
-		"the last, in vain":  {1, never, 7}, // after which 0, 1, 3, 7, 15, 31 and 63 are left out
+		"the last, in vain":  {1, never, 7}, // between which 1, 3, 7, 15, 31 and 63 waits are left out
 	} {
 		t.Run(name, func(t *testing.T) {
 			foreground.Add(tc.others)

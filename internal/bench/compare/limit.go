@@ -29,12 +29,10 @@ func (limit) Close() error { return nil }
 // other.
 var limitRings = [...]int{512 << 10, 2 << 20}
 
-// How much is read at a time, how large the buffers are that it goes to, which is what the
-// readers of other transports have, and how much goes between two looks at the clock.
+// How much is read at a time, and how much goes between two looks at the clock.
 const (
-	limitRead   = 16 << 10
-	limitBuffer = 64 << 10
-	limitClock  = 16 << 10
+	limitRead  = 16 << 10
+	limitClock = 16 << 10
 )
 
 // spins is how often an end looks before it lets another goroutine run, which
@@ -99,7 +97,7 @@ func (limit) Run(_ context.Context, j bench.Job) (bench.Result, error) {
 	case bench.Up:
 		var best bench.Result
 		j.Time /= time.Duration(len(limitRings))
-		blocks, bufs := make([]byte, j.Streams*j.Block), make([]byte, j.Streams*limitBuffer)
+		blocks, bufs := make([]byte, j.Streams*j.Block), make([]byte, j.Streams*bench.ReadBuffer)
 		clear(blocks) // so that there is memory behind them
 		clear(bufs)
 		for _, size := range limitRings {
