@@ -2,6 +2,7 @@ package guests
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"sync"
@@ -114,7 +115,12 @@ func TryBoot(t *testing.T, cid uint32, c testguest.Config) *testguest.Guest {
 		t.Error(err)
 		return nil
 	}
-	t.Cleanup(func() { _ = g.Close() })
+	t.Cleanup(func() {
+		// One that a test has killed is no error; one whose time was over tells what hangs.
+		if err := g.Close(); errors.Is(err, testguest.ErrTimeLimit) {
+			t.Error(err)
+		}
+	})
 	if g.CID() != cid {
 		t.Errorf("the guest's CID is %d, want %d", g.CID(), cid)
 		return nil

@@ -236,8 +236,13 @@ func TestTimeLimitKillsAHungCommand(t *testing.T) {
 	cmd := sh(linkHang(t) + ` & while :; do :; done`)
 	cmd.Stderr = &stderr
 	_, err := g.Run(t.Context(), cmd)
-	if !errors.Is(err, ErrTimeLimit) || !strings.Contains(err.Error(), "guest.(*agent).explain") {
-		t.Errorf("Run: %v, want ErrTimeLimit and the agent's goroutines", err)
+	if !errors.Is(err, ErrTimeLimit) {
+		t.Fatalf("Run: %v, want ErrTimeLimit", err)
+	}
+	for _, told := range []string{"Name linux.uml; ", "signal: ", "guest.(*agent).explain"} { // a process, its timer, a goroutine
+		if !strings.Contains(err.Error(), told) {
+			t.Errorf("Run: %v; it does not tell %q", err, told)
+		}
 	}
 	if out := stderr.String(); !strings.HasPrefix(out, hangText) || !strings.Contains(out, "goroutine 1 ") {
 		t.Errorf("the program's goroutines are not told: %q", out)

@@ -13,8 +13,10 @@ import (
 const explainLimit = 3 * time.Second
 
 // explain asks a guest whose time is over what hangs, and adds the answer to the
-// reason why it is killed. What its programs print goes where their output goes.
+// reason why it is killed. What its programs print goes where their output goes. What
+// its processes on the host do is found out before, since the question wakes them.
 func (g *Guest) explain(why error) error {
+	why = fmt.Errorf("%w; its processes:\n\t%s", why, indent(g.instance.look()))
 	stacks := make(chan string, 1)
 	g.mu.Lock()
 	g.stacks = stacks
@@ -25,13 +27,15 @@ func (g *Guest) explain(why error) error {
 	defer limit.Stop()
 	select {
 	case text := <-stacks:
-		return fmt.Errorf("%w; its agent:\n\t%s", why, strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n\t"))
+		return fmt.Errorf("%w; its agent:\n\t%s", why, indent(strings.TrimSpace(text)))
 	case <-limit.C:
 		return fmt.Errorf("%w; its agent does not answer: the kernel hangs, or has not come up", why)
 	case <-g.received:
 		return why
 	}
 }
+
+func indent(text string) string { return strings.ReplaceAll(text, "\n", "\n\t") }
 
 // timeOver reports whether what ends in the guest ends of explain.
 func (g *Guest) timeOver() bool {

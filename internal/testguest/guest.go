@@ -20,8 +20,9 @@ type instance struct {
 	in, out io.Closer // the host's ends of the line
 	conn    *channel.Conn
 	console *console
-	kill    func()       // at once, no matter what state the guest is in
-	wait    func() error // until nothing of the guest is left; called once
+	kill    func()        // at once, no matter what state the guest is in
+	look    func() string // what the guest's processes on the host do
+	wait    func() error  // until nothing of the guest is left; called once
 }
 
 // Guest is a running guest.

@@ -82,6 +82,7 @@ func launch(cfg *Config) (_ *instance, err error) {
 		in: in, out: out, console: console,
 		conn: channel.New(out, in, channel.WindowToGuest, channel.WindowToHost),
 		kill: func() { lifeline.Close() },
+		look: func() string { return processes(pid) },
 		wait: func() error {
 			defer os.RemoveAll(dir)
 			defer lifeline.Close()
