@@ -23,6 +23,8 @@ type backlog struct {
 	busy  atomic.Bool   // something waits, and what comes goes behind it
 	wakes atomic.Uint32 // counts Wake, to tell one that came too early
 
+	pressure pressure
+
 	mu       sync.Mutex
 	queue    []*held
 	bytes    int
@@ -52,6 +54,7 @@ func (b *backlog) take(p *packet.Packet, known bool) {
 	if !b.busy.Load() {
 		n, ok := b.to.to.Take(p, b)
 		if ok {
+			b.pressure.taken.Add(int64(p.Len) + heldOverhead)
 			return
 		}
 		sent, refused = n, true
@@ -199,7 +202,6 @@ func (b *backlog) drain() {
 		b.mu.Lock()
 		if len(b.queue) == 0 {
 			b.draining = false
-			b.busy.Store(false)
 			b.mu.Unlock()
 			return
 		}
@@ -208,9 +210,11 @@ func (b *backlog) drain() {
 
 		n, ok := b.to.to.Take(&k.Packet, b)
 
+		var sender packet.Waker
 		b.mu.Lock()
 		if ok {
-			b.remove(k)
+			b.pressure.taken.Add(int64(k.cost))
+			sender = b.remove(k)
 		} else {
 			k.advance(n)
 			if b.wakes.Load() == wakes {
@@ -220,13 +224,17 @@ func (b *backlog) drain() {
 			}
 		}
 		b.mu.Unlock()
+		if sender != nil {
+			sender.Wake()
+		}
 	}
 }
 
-// remove needs mu. It takes a packet out that has gone, unless clear was faster.
-func (b *backlog) remove(k *held) {
+// remove needs mu. It takes a packet out that has gone, unless clear was faster. With the
+// last one gone, it gives the sender that is to be woken, if one is held back.
+func (b *backlog) remove(k *held) (sender packet.Waker) {
 	if len(b.queue) == 0 || b.queue[0] != k {
-		return
+		return nil
 	}
 	b.queue[0] = nil
 	b.queue = b.queue[1:]
@@ -234,6 +242,17 @@ func (b *backlog) remove(k *held) {
 	if k.Op == packet.OpReset {
 		delete(b.resets, outbound(&k.Header))
 	}
+	if len(b.queue) > 0 {
+		return nil
+	}
+	return b.emptied()
+}
+
+// emptied needs mu. Nothing waits any more: it gives the sender as remove does.
+func (b *backlog) emptied() (sender packet.Waker) {
+	b.busy.Store(false)
+	b.pressure.spent = false
+	return b.release()
 }
 
 // advance notes that n bytes of the payload have gone.
@@ -247,10 +266,13 @@ func (k *held) advance(n int) {
 // clear drops all that waits: the receiver has gone.
 func (b *backlog) clear() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	for _, k := range b.queue {
 		b.refund(k.cost)
 	}
 	b.queue, b.resets = nil, nil
-	b.busy.Store(false)
+	sender := b.emptied()
+	b.mu.Unlock()
+	if sender != nil {
+		go sender.Wake() // which needs locks that our caller has
+	}
 }

@@ -126,6 +126,23 @@ type never struct{ t failer }
 
 func (w never) Wake() { w.t.Errorf("a guest that was not refused is woken") }
 
+// alarm is the Waker of a guest that waits for it.
+type alarm chan struct{}
+
+func (w alarm) Wake() { w <- struct{}{} }
+
+// sendAll sends a packet of the guest, and waits where it is held back.
+func (g *fakeGuest) sendAll(p *packet.Packet) (n int) {
+	w := make(alarm, 1)
+	for {
+		n, ok := g.port.Take(p, w)
+		if ok {
+			return n
+		}
+		<-w
+	}
+}
+
 // send sends a packet of the guest to another.
 func (g *fakeGuest) send(t failer, to *fakeGuest, op packet.Op, src, dst uint32, payload string) {
 	t.Helper()
@@ -136,9 +153,8 @@ func (g *fakeGuest) send(t failer, to *fakeGuest, op packet.Op, src, dst uint32,
 	if len(payload) > 0 {
 		p.Payload = [][]byte{[]byte(payload[:len(payload)/2]), []byte(payload[len(payload)/2:])}
 	}
-	n, ok := g.port.Take(p, never{t})
-	if !ok || n != len(payload) {
-		t.Fatalf("%v: %d, %v", &p.Header, n, ok)
+	if n := g.sendAll(p); n != len(payload) {
+		t.Fatalf("%v: %d", &p.Header, n)
 	}
 	// The payload was borrowed: from now on it is another one.
 	for _, s := range p.Payload {

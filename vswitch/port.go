@@ -53,6 +53,8 @@ type port struct {
 	tallies   map[*port]*tally   // of what was sent to others
 	buffered  atomic.Int64       // bytes in them
 
+	backpressure *backpressure
+
 	counters counters
 }
 
@@ -66,7 +68,7 @@ type way struct {
 
 // newPort makes a port that is not plugged in yet.
 func (sw *Switch) newPort(cid uint32, groups []string, l Limits) (*port, error) {
-	p := &port{sw: sw}
+	p := &port{sw: sw, backpressure: newBackpressure()}
 	p.cid.Store(cid)
 	if err := p.setLimits(l); err != nil {
 		return nil, err
@@ -140,6 +142,9 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 	if !v.open {
 		p.astray(&pkt.Header, &p.counters.denied)
 		return p.refuse(pkt)
+	}
+	if v.backlog != nil && !v.backlog.admits(w) {
+		return 0, false
 	}
 	known := true
 	if pkt.Op <= packet.OpReset || pkt.Type == packet.TypeDatagram {
