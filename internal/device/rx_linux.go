@@ -216,10 +216,11 @@ func (d *Device) rxReady() (ready bool) {
 	return q.ring.HasAvail() || q.ring.EnableNotify()
 }
 
-// rxRoom puts the replies that wait, and wakes the senders that wait.
+// rxRoom puts the replies that wait, and wakes senders that wait. Both are called again
+// while rxReady says that there is cause.
 func (d *Device) rxRoom() {
 	d.flushReplies()
-	d.waiters.WakeAll(&d.rx.mu)
+	d.waiters.WakeFew(&d.rx.mu)
 }
 
 func (d *Device) flushReplies() {

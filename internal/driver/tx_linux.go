@@ -216,10 +216,8 @@ func (t *tx) busy() bool {
 
 // loop wakes the senders that wait when the device has returned buffers.
 func (t *tx) loop() {
-	t.call.Serve(t.ready, t.wake)
+	t.call.Serve(t.ready, func() { t.waiters.WakeFew(&t.mu) })
 }
-
-func (t *tx) wake() { t.waiters.WakeAll(&t.mu) }
 
 // ready says whether someone waits for buffers that are there. Another sender may
 // have taken back those that the device returned, and left some.
@@ -234,7 +232,7 @@ func (t *tx) stop() {
 	t.mu.Lock()
 	t.stopped = true
 	t.mu.Unlock()
-	t.wake()
+	t.waiters.WakeAll(&t.mu)
 	if t.call != nil {
 		t.call.Interrupt()
 	}

@@ -1,6 +1,9 @@
 package packet
 
-import "sync"
+import (
+	"runtime"
+	"sync"
+)
 
 // Waiters are the Wakers that a Sink has refused, first come first woken. Their
 // owner locks them. Each is in it once, however often its sender tries: there are
@@ -51,12 +54,32 @@ func (w *Waiters) WakeAll(mu sync.Locker) {
 	mu.Lock()
 	n := w.Len()
 	mu.Unlock()
+	w.wake(mu, n)
+}
+
+// few is how many WakeFew wakes.
+const few = 2
+
+// WakeFew wakes the first few as WakeAll does, and gives them their turn if there are more,
+// so that its caller sees whether there is room for those too. Who finds none has been woken
+// in vain, and that takes as long as to send a packet: of a thousand, nearly all did.
+func (w *Waiters) WakeFew(mu sync.Locker) {
+	if w.wake(mu, few) > 0 {
+		runtime.Gosched()
+	}
+}
+
+// wake wakes the first n, and says how many are left.
+func (w *Waiters) wake(mu sync.Locker, n int) (left int) {
 	for ; n > 0; n-- {
 		mu.Lock()
 		k := w.Pop()
+		left = w.Len()
 		mu.Unlock()
-		if k != nil {
-			k.Wake()
+		if k == nil {
+			break
 		}
+		k.Wake()
 	}
+	return left
 }

@@ -73,3 +73,22 @@ func TestWakeAll(t *testing.T) {
 		}
 	}
 }
+
+// TestWakeFew wakes many in turn, and none twice.
+func TestWakeFew(t *testing.T) {
+	var w Waiters
+	var mu sync.Mutex
+	all := make([]again, 2*few+1)
+	for i := range all {
+		all[i] = again{w: new(Waiters), mu: &mu}
+		w.Add(&all[i])
+	}
+	for _, want := range []int{few, 2 * few, 2*few + 1, 2*few + 1} {
+		w.WakeFew(&mu)
+		for i := range all {
+			if woken := all[i].woken == 1; woken != (i < want) {
+				t.Errorf("number %d was woken %d times; it should be the first %d", i, all[i].woken, want)
+			}
+		}
+	}
+}
