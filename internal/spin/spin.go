@@ -23,8 +23,8 @@ const (
 	mostSkips = 63
 
 	// gather is for how long more of what trickles in comes together before it is looked for.
-	// It is less than an answer takes, and several small writes.
-	gather = 2 * time.Microsecond
+	// It is about what an answer takes, and ten small writes.
+	gather = 4 * time.Microsecond
 
 	// looksPerClock is how many looks are between two at the clock: reading it takes as long as
 	// some looks, and so does giving way. Where another has run meanwhile, which takes longer
