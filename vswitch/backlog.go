@@ -10,9 +10,9 @@ import (
 
 // backlog is the way from one guest to another. While the receiver has room, a
 // packet goes straight from one's memory to the other's. When it has none, packets
-// wait here, copied: a guest cannot be told to wait for another, since its one TX
-// ring leads to all. What waits is what the sender has credit for, and the bytes
-// are the sender's, whose Limits.Buffered bounds them.
+// wait here, copied: a guest cannot be told to wait for another for long, since its one
+// TX ring leads to all (see backpressure). What waits is what the sender has credit for,
+// and the bytes are the sender's, whose Limits.Buffered bounds them.
 //
 // A connection that would exceed that is reset at both ends. The receiver's RST waits
 // behind what it was sent before, and until it has gone nothing of that connection

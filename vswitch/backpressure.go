@@ -28,6 +28,11 @@ const (
 	// heldBackPerByte is for how long they may, in addition, for each byte that they take.
 	// One that takes less than 250 MB in a second is held to be slow.
 	heldBackPerByte = 4 * time.Nanosecond
+
+	// heldBackOfMixed is the part of the time for which it is held back at most, if what
+	// it sends is not for one receiver alone: half. A receiver that takes much, and stops,
+	// and so on, holds up no more of what is for others.
+	heldBackOfMixed = 2
 )
 
 // backpressure is for how long a guest may yet be held back. Its receivers share it, so that
@@ -35,18 +40,25 @@ const (
 type backpressure struct {
 	mu   sync.Mutex
 	left time.Duration
-	at   time.Time
+	at   time.Time // that is from
+	to   uint64    // what port.turns was then
 }
 
 func newBackpressure() *backpressure { return &backpressure{left: mostHeldBack, at: time.Now()} }
 
 // earn adds what the time brings, and so many bytes that were taken, and gives what is left.
-func (p *backpressure) earn(taken int64) time.Duration {
+// Turns tell how often the guest has sent to another receiver than before.
+func (p *backpressure) earn(taken int64, turns uint64) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	p.left = min(p.left+now.Sub(p.at)/heldBackShare+time.Duration(taken)*heldBackPerByte, mostHeldBack)
-	p.at = now
+	passed := now.Sub(p.at)
+	more := passed/heldBackShare + time.Duration(taken)*heldBackPerByte
+	if turns != p.to {
+		more = min(more, passed/heldBackOfMixed)
+	}
+	p.left = min(p.left+more, mostHeldBack)
+	p.at, p.to = now, turns
 	return p.left
 }
 
@@ -80,7 +92,7 @@ func (b *backlog) admits(w packet.Waker) bool {
 		return true
 	}
 	if p.sender == nil {
-		left := b.from.backpressure.earn(p.taken.Swap(0))
+		left := b.from.backpressure.earn(p.taken.Swap(0), b.from.turns.Load())
 		if left <= 0 {
 			p.spent = true
 			return true

@@ -214,3 +214,70 @@ func TestBackpressureAnswers(t *testing.T) {
 		}
 	})
 }
+
+// TestBackpressureMixed has a receiver take very much, and stop: one that sends to others too
+// is held back for half of the time at most.
+func TestBackpressureMixed(t *testing.T) {
+	const pause, much = 10 * time.Millisecond, 1 << 30
+	for name, tc := range map[string]struct {
+		to   []uint32 // whom it sends to meanwhile
+		want time.Duration
+	}{
+		"to one":          {nil, mostHeldBack},
+		"to that, again":  {[]uint32{4, 4}, mostHeldBack},
+		"to others":       {[]uint32{5}, pause / heldBackOfMixed},
+		"to the host":     {[]uint32{2}, pause / heldBackOfMixed},
+		"to others, back": {[]uint32{5, 4}, pause / heldBackOfMixed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				sw := New(Config{})
+				defer sw.Close()
+				a := joinFake(t, sw, 3, Limits{})
+				send := func(cid uint32) {
+					a.sendAll(&packet.Packet{Header: packet.Header{
+						SrcCID: 3, DstCID: uint64(cid), SrcPort: 1000, DstPort: 80, Type: packet.TypeStream, Op: packet.OpCreditUpdate,
+					}})
+				}
+				joinFake(t, sw, 4, Limits{})
+				joinFake(t, sw, 5, Limits{})
+				send(4)
+				p := a.port.backpressure
+				p.spend(p.earn(0, a.port.turns.Load()))
+				for _, cid := range tc.to {
+					send(cid)
+				}
+				<-time.After(pause)
+				if got := p.earn(much, a.port.turns.Load()); got != tc.want {
+					t.Errorf("it may be held back for %v, want %v", got, tc.want)
+				}
+			})
+		})
+	}
+}
+
+// TestBackpressureRate has a guest with a limited rate be held back: what was refused has
+// not been paid for.
+func TestBackpressureRate(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		a, b := two(t, Limits{ByteRate: 100 * packet.MaxPayload, PacketRate: 1000})
+		s := &numbers{from: a, to: b, size: packet.MaxPayload}
+		s.next()
+		left := func() [2]float64 {
+			k := a.port.bucket.Load()
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			return [2]float64{k.packets.level, k.bytes.level}
+		}
+		before := left()
+		p := &packet.Packet{Header: packet.Header{
+			SrcCID: 3, DstCID: 4, SrcPort: 1000, DstPort: 80, Type: packet.TypeStream, Op: packet.OpCreditUpdate,
+		}}
+		if _, ok := a.port.Take(p, make(alarm, 1)); ok {
+			t.Fatal("it is not held back")
+		}
+		if got := left(); got != before {
+			t.Errorf("packets and bytes that it may send: %v, before %v", got, before)
+		}
+	})
+}

@@ -32,9 +32,9 @@ type Limits struct {
 	HalfOpen int `json:"half_open,omitempty" toml:"half-open,omitempty"`
 
 	// Buffered is how many bytes that a guest sent to other guests may wait in the
-	// switch, because those do not take them; for each of them, a quarter of it. It is
-	// held back for a while before. A connection that would exceed it is reset. Default:
-	// DefaultBuffered, 64 MiB.
+	// switch, because those do not take them; for each of them, a quarter of it. With more
+	// than 64 KiB it is held back for a while before. A connection that would exceed it
+	// is reset. Default: DefaultBuffered, 64 MiB.
 	Buffered int `json:"buffered,omitempty" toml:"buffered,omitempty"`
 
 	// BufAlloc is the largest receive buffer of a connection, in bytes, that a guest
@@ -146,6 +146,14 @@ func (b *bucket) take(size int, w packet.Waker) bool {
 	b.packets.level--
 	b.bytes.level -= float64(size)
 	return true
+}
+
+// giveBack gives back what take took for a packet that did not go.
+func (b *bucket) giveBack(size int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.packets.level++
+	b.bytes.level += float64(size)
 }
 
 func (b *bucket) wake() {

@@ -54,6 +54,8 @@ type port struct {
 	buffered  atomic.Int64       // bytes in them
 
 	backpressure *backpressure
+	last         atomic.Pointer[port] // which it sent to
+	turns        atomic.Uint64        // how often that became another
 
 	counters counters
 }
@@ -144,7 +146,14 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 		return p.refuse(pkt)
 	}
 	if v.backlog != nil && !v.backlog.admits(w) {
+		if b := p.bucket.Load(); b != nil {
+			b.giveBack(int(pkt.Len)) // it comes again
+		}
 		return 0, false
+	}
+	if p.last.Load() != v.to {
+		p.last.Store(v.to)
+		p.turns.Add(1)
 	}
 	known := true
 	if pkt.Op <= packet.OpReset || pkt.Type == packet.TypeDatagram {

@@ -117,7 +117,8 @@ func TryBoot(t *testing.T, cid uint32, c testguest.Config) *testguest.Guest {
 	}
 	t.Cleanup(func() {
 		// One that a test has killed is no error; one whose time was over tells what hangs.
-		if err := g.Close(); errors.Is(err, testguest.ErrTimeLimit) {
+		_ = g.Close()
+		if err := g.Wait(); errors.Is(err, testguest.ErrTimeLimit) {
 			t.Error(err)
 		}
 	})
