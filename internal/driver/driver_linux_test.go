@@ -270,6 +270,40 @@ func TestDatagramWithoutRoom(t *testing.T) {
 	}
 }
 
+// Replies, which nobody waits for, go when there is room: first, and as many as may wait.
+func TestRepliesWait(t *testing.T) {
+	for mode, features := range eventModes {
+		t.Run(mode, func(t *testing.T) {
+			b := newBed(t, features)
+			b.fill(1)
+			b.driver.Take(out(100), nil) // without a sender that waits
+			const more = 10
+			for i := range uint32(maxReplies + more) {
+				rst := out(0)
+				rst.Op, rst.DstPort = packet.OpReset, i
+				if n, ok := b.driver.Take(rst, nil); !ok || n != 0 {
+					t.Fatalf("Take: %d, %v", n, ok)
+				}
+			}
+			for range queueSize { // and each brings the device's signal, or none is asked for
+				head, _, _ := b.sent()
+				b.giveBack(head, 0)
+			}
+			for i := range uint32(maxReplies) {
+				if _, h, _ := b.sent(); h.Op != packet.OpReset || h.DstPort != i {
+					t.Fatalf("sent is %v, want the reset of %d", &h, i)
+				}
+			}
+			if n, ok := b.driver.Take(out(100), nil); !ok || n != 100 {
+				t.Errorf("Take: %d, %v", n, ok)
+			}
+			if _, h, _ := b.sent(); h.Len != 100 {
+				t.Errorf("sent is %v, and more resets than may wait", &h)
+			}
+		})
+	}
+}
+
 // Without another try, what does not go is dropped.
 func TestPartDropped(t *testing.T) {
 	b := newBed(t, wantedFeatures)

@@ -19,7 +19,8 @@ type tx struct {
 	mu      sync.Mutex
 	ring    *virtqueue.Driver
 	stopped bool
-	waiters packet.Waiters // senders that found no room
+	waiters packet.Waiters  // senders that found no room
+	replies []packet.Header // those that nobody waits for, and found none
 
 	free  idle
 	next  [queueSize]uint16 // buffers of one packet are a list
@@ -55,6 +56,9 @@ const chunk = bufferSize - packet.HeaderSize
 func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	t := &d.tx
 	t.mu.Lock()
+	if len(t.replies) > 0 {
+		t.reply()
+	}
 	if t.stopped || t.tail.Add(p) {
 		n, ok = int(p.Len), true
 	} else {
@@ -76,9 +80,10 @@ func (t *tx) send(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 			return int(p.Len), true
 		}
 		if len(t.free) < need(size) {
-			// Nobody waits for a reply to go: with the queue full, it is dropped, as is
-			// a datagram.
-			if w == nil || p.Type == packet.TypeDatagram {
+			if w == nil || p.Type == packet.TypeDatagram { // nobody waits for it to go
+				if p.Type != packet.TypeDatagram && p.Len == 0 && len(t.replies) < maxReplies {
+					t.replies = append(t.replies, p.Header)
+				}
 				return int(p.Len), true
 			}
 			t.waiters.Add(w)
@@ -96,6 +101,33 @@ func (t *tx) send(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 			return n, true
 		}
 	}
+}
+
+// maxReplies is how many replies to packets of no connection, an RST each, wait for room.
+// With more, or a datagram, it is as with a network that is too slow: they are dropped.
+const maxReplies = 64
+
+// reply needs mu. It sends the replies that wait, as far as there is room.
+func (t *tx) reply() {
+	sent := 0
+	for ; sent < len(t.replies) && !t.stopped; sent++ {
+		err := t.reclaim(1)
+		if err == nil && len(t.free) == 0 {
+			break
+		}
+		var none packet.Cursor
+		if err == nil {
+			err = t.put(&t.replies[sent], &none)
+		}
+		if err != nil {
+			t.d.fail(err)
+			break
+		}
+		if t.ring.Publish() {
+			_ = t.kick.Signal()
+		}
+	}
+	t.replies = t.replies[:copy(t.replies, t.replies[sent:])]
 }
 
 // need is how many buffers a payload takes.
@@ -214,9 +246,15 @@ func (t *tx) busy() bool {
 	return len(t.free) < queueSize
 }
 
-// loop wakes the senders that wait when the device has returned buffers.
+// loop sends the replies that wait, and wakes senders that wait, when the device has
+// returned buffers.
 func (t *tx) loop() {
-	t.call.Serve(t.ready, func() { t.waiters.WakeFew(&t.mu) })
+	t.call.Serve(t.ready, func() {
+		t.mu.Lock()
+		t.reply()
+		t.mu.Unlock()
+		t.waiters.WakeFew(&t.mu)
+	})
 }
 
 // ready says whether someone waits for buffers that are there. Another sender may
@@ -224,7 +262,7 @@ func (t *tx) loop() {
 func (t *tx) ready() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.waiters.Len() > 0 && (len(t.free) > 0 || t.ring.EnableNotify())
+	return (t.waiters.Len() > 0 || len(t.replies) > 0 && !t.stopped) && (len(t.free) > 0 || t.ring.EnableNotify())
 }
 
 // stop drops all further packets, and lets go of those who wait.
