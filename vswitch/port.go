@@ -54,8 +54,8 @@ type port struct {
 	buffered  atomic.Int64       // bytes in them
 
 	backpressure *backpressure
-	last         atomic.Pointer[port] // which it sent to
-	turns        atomic.Uint64        // how often that became another
+	last         atomic.Uint32 // the CID that it sent to
+	turns        atomic.Uint64 // how often that became another
 
 	counters counters
 }
@@ -125,7 +125,8 @@ func (p *port) Take(pkt *packet.Packet, w packet.Waker) (int, bool) {
 }
 
 func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
-	if b := p.bucket.Load(); b != nil && !b.take(int(pkt.Len), w) {
+	rate := p.bucket.Load()
+	if rate != nil && !rate.take(int(pkt.Len), w) {
 		return 0, false
 	}
 	if pkt.SrcCID != uint64(p.cid.Load()) {
@@ -146,13 +147,13 @@ func (p *port) pass(pkt *packet.Packet, w packet.Waker) (int, bool) {
 		return p.refuse(pkt)
 	}
 	if v.backlog != nil && !v.backlog.admits(w) {
-		if b := p.bucket.Load(); b != nil {
-			b.giveBack(int(pkt.Len)) // it comes again
+		if rate != nil {
+			rate.giveBack(int(pkt.Len)) // it comes again
 		}
 		return 0, false
 	}
-	if p.last.Load() != v.to {
-		p.last.Store(v.to)
+	if to := uint32(pkt.DstCID); p.last.Load() != to {
+		p.last.Store(to)
 		p.turns.Add(1)
 	}
 	known := true
