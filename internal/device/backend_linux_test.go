@@ -111,7 +111,9 @@ func TestStopWakes(t *testing.T) {
 			stop(g)
 			receive(t, w, "the end")
 			receive(t, g.downs, "the guest to be down")
-			if n := g.device.replies.n.Load(); n != 0 {
+			g.device.rx.mu.Lock()
+			defer g.device.rx.mu.Unlock()
+			if n := g.device.replies.Len(); n != 0 {
 				t.Errorf("%d replies are kept for the next to come", n)
 			}
 		})

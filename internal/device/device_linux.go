@@ -63,7 +63,7 @@ type Device struct {
 	// Under rx.mu.
 	rxHeader [packet.HeaderSize]byte
 	waiters  packet.Waiters // senders that found no room
-	replies  replies
+	replies  packet.Replies
 
 	badPackets atomic.Uint64
 	dropped    atomic.Uint64
@@ -99,9 +99,19 @@ type Config struct {
 	Fail func(error)
 }
 
+// maxReplies is how many packets that nobody sends again, all of them RST, a
+// device keeps for a guest that has no room for them. While it keeps as many, it
+// takes nothing more from the guest, whose packets they answer, virtio 1.3
+// section 5.10.6.1.2.
+const maxReplies = 256
+
 // New makes the device of a guest that is not there yet.
 func New(c Config) *Device {
-	d := &Device{out: c.Out, down: c.Down, fail: c.Fail, patience: newPatience()}
+	d := &Device{
+		out: c.Out, down: c.Down, fail: c.Fail,
+		patience: newPatience(),
+		replies:  packet.NewReplies(maxReplies),
+	}
 	d.waker = txWaker{d}
 	d.cid.Store(c.CID)
 	return d

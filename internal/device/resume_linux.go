@@ -41,11 +41,11 @@ func (d *Device) endRest() {
 // room looks at resting after that, and here it is the other way round, so that
 // one of the two sees what the other did.
 func (d *Device) restTX() bool {
-	if d.replies.room() {
+	if d.replies.Room() {
 		return false
 	}
 	d.resting.Swap(true) // a barrier also for the race detector, golang/go#58020
-	return !d.replies.room()
+	return !d.replies.Room()
 }
 
 // madeRoom takes up TX where it rests, now that there is room for replies. It

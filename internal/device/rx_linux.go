@@ -32,7 +32,7 @@ func (d *Device) takePresent(p *packet.Packet, w packet.Waker) (n int, ok, prese
 	switch {
 	case !q.running() || !d.speaks(p.Type):
 		return 0, false, false
-	case d.replies.empty() && q.tail.Accepts(p) && d.extend(p):
+	case d.replies.Len() == 0 && q.tail.Accepts(p) && d.extend(p):
 		return int(p.Len), true, true
 	}
 	n, ok = d.give(p, w)
@@ -53,7 +53,7 @@ func (d *Device) give(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	defer q.mem.Catch(guestmem.Arm(), &err)
 
 	n, ok, err = 0, false, d.putReplies()
-	if err == nil && d.replies.empty() {
+	if err == nil && d.replies.Len() == 0 {
 		n, ok, err = d.put(p)
 	}
 	d.publishRX()
@@ -62,7 +62,7 @@ func (d *Device) give(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	case w != nil:
 		d.waiters.Add(w)
 	default:
-		if p.Len > 0 || !d.replies.add(&p.Header) {
+		if !d.replies.Add(p) {
 			d.dropped.Add(1)
 		}
 		n, ok = int(p.Len), true
@@ -118,12 +118,12 @@ func (d *Device) publishRX() {
 
 // putReplies needs rx.mu. It puts the replies that wait, as far as there is room.
 func (d *Device) putReplies() error {
-	for !d.replies.empty() {
-		_, ok, err := d.put(&packet.Packet{Header: d.replies.first()})
+	for d.replies.Len() > 0 {
+		_, ok, err := d.put(&packet.Packet{Header: *d.replies.First()})
 		if !ok || err != nil {
 			return err
 		}
-		d.replies.removeFirst()
+		d.replies.RemoveFirst()
 		d.madeRoom()
 	}
 	return nil
@@ -207,7 +207,7 @@ func (d *Device) rxReady() (ready bool) {
 	q := &d.rx
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.running() || d.waiters.Len() == 0 && d.replies.empty() {
+	if !q.running() || d.waiters.Len() == 0 && d.replies.Len() == 0 {
 		return false
 	}
 	var err error
@@ -241,7 +241,7 @@ func (d *Device) flushReplies() {
 // forget drops what waited for a guest that has left. Those who wait find it absent.
 func (d *Device) forget() {
 	d.rx.mu.Lock()
-	d.replies.clear()
+	d.replies.Clear()
 	d.rx.mu.Unlock()
 	d.madeRoom()
 	d.waiters.WakeAll(&d.rx.mu)

@@ -69,7 +69,7 @@ func (d *Device) sendLocked() (more bool) {
 	defer d.patience.end(h)
 	q.ring.DisableNotify()
 	n, bytes := 0, 0
-	for ; n < txBatch && bytes < spin.BatchBytes && !d.heldBack && d.replies.room(); n++ {
+	for ; n < txBatch && bytes < spin.BatchBytes && !d.heldBack && d.replies.Room(); n++ {
 		var ok bool
 		if ok, err = q.ring.Pop(&q.chain); !ok {
 			break

@@ -19,8 +19,8 @@ type tx struct {
 	mu      sync.Mutex
 	ring    *virtqueue.Driver
 	stopped bool
-	waiters packet.Waiters  // senders that found no room
-	replies []packet.Header // those that nobody waits for, and found none
+	waiters packet.Waiters // senders that found no room
+	replies packet.Replies // those that nobody waits for, and found none
 
 	free  idle
 	next  [queueSize]uint16 // buffers of one packet are a list
@@ -39,7 +39,7 @@ type tx struct {
 const noBuffer = queueSize // ends a list of buffers
 
 func (t *tx) init(d *Driver) (err error) {
-	t.d = d
+	t.d, t.replies = d, packet.NewReplies(maxReplies)
 	if t.ring, err = d.newRing(txQueue); err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ const chunk = bufferSize - packet.HeaderSize
 func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	t := &d.tx
 	t.mu.Lock()
-	if len(t.replies) > 0 {
+	if t.replies.Len() > 0 {
 		t.reply()
 	}
 	if t.stopped || t.tail.Add(p) {
@@ -81,9 +81,7 @@ func (t *tx) send(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 		}
 		if len(t.free) < need(size) {
 			if w == nil || p.Type == packet.TypeDatagram { // nobody waits for it to go
-				if p.Type != packet.TypeDatagram && p.Len == 0 && len(t.replies) < maxReplies {
-					t.replies = append(t.replies, p.Header)
-				}
+				t.replies.Add(p)
 				return int(p.Len), true
 			}
 			t.waiters.Add(w)
@@ -109,25 +107,24 @@ const maxReplies = 64
 
 // reply needs mu. It sends the replies that wait, as far as there is room.
 func (t *tx) reply() {
-	sent := 0
-	for ; sent < len(t.replies) && !t.stopped; sent++ {
+	for t.replies.Len() > 0 && !t.stopped {
 		err := t.reclaim(1)
 		if err == nil && len(t.free) == 0 {
-			break
+			return
 		}
 		var none packet.Cursor
 		if err == nil {
-			err = t.put(&t.replies[sent], &none)
+			err = t.put(t.replies.First(), &none)
 		}
 		if err != nil {
 			t.d.fail(err)
-			break
+			return
 		}
+		t.replies.RemoveFirst()
 		if t.ring.Publish() {
 			_ = t.kick.Signal()
 		}
 	}
-	t.replies = t.replies[:copy(t.replies, t.replies[sent:])]
 }
 
 // need is how many buffers a payload takes.
@@ -262,7 +259,7 @@ func (t *tx) loop() {
 func (t *tx) ready() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return (t.waiters.Len() > 0 || len(t.replies) > 0 && !t.stopped) && (len(t.free) > 0 || t.ring.EnableNotify())
+	return (t.waiters.Len() > 0 || t.replies.Len() > 0 && !t.stopped) && (len(t.free) > 0 || t.ring.EnableNotify())
 }
 
 // stop drops all further packets, and lets go of those who wait.
