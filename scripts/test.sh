@@ -125,24 +125,25 @@ as() {
 
 # What guests there are is for the tests above: these boot none.
 test_32_bits() {
-  VSOCKETS_REQUIRE_GUESTS=0 CGO_ENABLED=0 GOARCH=386 go test -json -count=1 "$@"
+  VSOCKETS_REQUIRE_GUESTS=0 CGO_ENABLED=0 GOARCH=386 go test -json -vet=off -count=1 "$@"
 }
 
+# Vet is not run: that is for make check, which does it for every platform.
 run_all() {
   local status=0
   # Results are never taken from the cache: Go does not know that they depend
   # on a guest's kernel.
   # Those that take longest come first: they wait for guests more than they compute.
-  go test -json -count=1 ${race[@]+"${race[@]}"} ./cmd/vsock ./internal/guests/... ./... || status=1
+  go test -json -vet=off -count=1 ${race[@]+"${race[@]}"} ./cmd/vsock ./internal/guests/... ./... || status=1
   # Modules of their own: what only they depend on is no business of other users.
   for module in test compat/vsock adapters/vsockgrpc adapters/vsockttrpc adapters/test; do
-    (cd "$module" && go test -json -count=1 ${race[@]+"${race[@]}"} ./...) || status=1
+    (cd "$module" && go test -json -vet=off -count=1 ${race[@]+"${race[@]}"} ./...) || status=1
   done
   # Memory that is taken away is a fault, which the race detector's own runtime
   # does not always survive: those tests are left out with it, and run here.
   if [ ${#race[@]} -gt 0 ]; then
     # One after the other: the attacks are measured.
-    go test -json -count=1 -p 1 ./internal/device ./internal/attack || status=1
+    go test -json -vet=off -count=1 -p 1 ./internal/device ./internal/attack || status=1
   fi
   if [ "$bits32" = 1 ]; then
     test_32_bits ./vsock ./vsock/hyperv ./internal/stack ./internal/winsock | as 386 || status=1
