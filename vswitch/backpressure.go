@@ -30,9 +30,10 @@ const (
 	heldBackPerByte = 4 * time.Nanosecond
 
 	// heldBackOfMixed is the part of the time for which it is held back at most, if what
-	// it sends is not for one receiver alone: half. A receiver that takes much, and stops,
-	// and so on, holds up no more of what is for others.
-	heldBackOfMixed = 2
+	// it sends is not for one receiver alone: a third. A receiver that takes much, and stops,
+	// and so on, holds up no more of what is for others, which also share with it the time
+	// in which it takes: half is theirs all the same.
+	heldBackOfMixed = 3
 )
 
 // backpressure is for how long a guest may yet be held back. Its receivers share it, so that

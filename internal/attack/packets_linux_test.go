@@ -5,6 +5,7 @@ package attack
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"vsockets.dev/internal/grow"
 	"vsockets.dev/internal/packet"
@@ -140,6 +141,10 @@ var packetAttacks = []attack{
 		name:   "data to a guest that does not take it",
 		broken: func(c vswitch.Counters) uint64 { return c.Overflow },
 		run:    toStuckGuest,
+	},
+	{
+		name: "data that is taken by fits and starts", // which breaks no rule
+		run:  takeAndStop,
 	},
 }
 
@@ -306,5 +311,43 @@ func toStuckGuest(a *arena, on func() bool) {
 			h = f.to(partner.cid, packet.OpRequest, conns+n, 1) // and there is always a new one
 		}
 		f.send(h, on)
+	}
+}
+
+// takeAndStop has b send to it, takes that as fast as it can, and earns with that that b is
+// held back, then stops for as long as b may be, and so on.
+func takeAndStop(a *arena, on func() bool) {
+	const (
+		src   = 1
+		spell = 25 << 20 // what it takes at a time: for each 250 MB it is waited for one second
+		pause = 100 * time.Millisecond
+	)
+	f := a.connect(guestSocket)
+	defer f.close()
+	taken, told, ended := uint32(0), uint32(0), false
+	f.receive = func(h packet.Header) {
+		if h.DstPort == src {
+			taken += h.Len
+			ended = ended || h.Op == packet.OpReset || h.Op == packet.OpShutdown
+		}
+	}
+	credit := func(op packet.Op) packet.Header {
+		h := f.to(honestB, op, src, sourcePort)
+		h.BufAlloc, h.FwdCnt = 4<<20, taken
+		told = taken
+		return h
+	}
+	f.send(credit(packet.OpRequest), on)
+	for on() && !ended {
+		for end := taken + spell; taken-end > 1<<31 && on() && !ended; {
+			f.pump()
+			if taken-told >= 256<<10 {
+				f.send(credit(packet.OpCreditUpdate), on)
+			}
+		}
+		<-time.After(pause)
+	}
+	if ended || taken == 0 {
+		f.t.Errorf("%d bytes came from b; its connection was ended: %v", taken, ended)
 	}
 }
