@@ -148,9 +148,6 @@ func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
 			d.dropped.Add(1)
 			return rest, true, nil
 		}
-		if p.Type != packet.TypeDatagram {
-			rest = min(rest, chunk)
-		}
 		h := p.Part(n, min(rest, room))
 		h.Encode(&d.rxHeader)
 		q.tail.Clear()
@@ -161,23 +158,23 @@ func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
 		q.held = false
 		if d.grows() {
 			first := q.chain.Writable[0]
-			q.tail.Set(&h, first[:min(len(first), packet.HeaderSize+chunk)])
+			q.tail.Set(&h, first[:min(len(first), packet.HeaderSize+packet.MaxPayload)])
 		}
 		d.to.add(int(h.Len))
 		n += int(h.Len)
 		if n == int(p.Len) {
 			return n, true, nil
 		}
-		if n-shown >= chunk {
+		if n-shown >= showEach {
 			d.publishRX()
 			shown = n
 		}
 	}
 }
 
-// chunk is the most payload that goes as one packet, and about as much is shown to the
-// guest at a time: it copies some while the next is being copied here.
-const chunk = 16 << 10
+// showEach is how much is shown to the guest at a time, about, where its buffers are small:
+// it copies some while the next is being copied here.
+const showEach = 16 << 10
 
 // popRX needs rx.mu. It takes a buffer of the guest. When there is none it asks
 // for a kick, and looks again, since the guest may have been faster. A guest that

@@ -328,7 +328,7 @@ func newWaker() waker { return make(waker, 1<<12) }
 
 func (w waker) Wake() { w <- struct{}{} }
 
-// fill sends packets of one buffer until the driver refuses, and leaves a sender
+// fill sends packets until the driver refuses, and leaves a sender
 // that waits.
 func (b *bed) fill(leave int) waker {
 	b.t.Helper()

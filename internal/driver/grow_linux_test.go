@@ -60,8 +60,8 @@ func TestSendGrows(t *testing.T) {
 		"one stream":               {[]*packet.Packet{text("a"), text("b"), text("c")}, []string{"abc"}},
 		"another stream between":   {[]*packet.Packet{text("a"), other, text("b")}, []string{"a", "x", "b"}},
 		"a control packet between": {[]*packet.Packet{text("a"), credit, text("b")}, []string{"a", "", "b"}},
-		"the end of a large one":   {[]*packet.Packet{out(chunk + 1), text("b")}, []string{string(pattern(chunk + 1)[:chunk]), string(pattern(chunk + 1)[chunk:]) + "b"}},
-		"no room":                  {[]*packet.Packet{out(chunk - 1), text("bc"), text("d")}, []string{string(pattern(chunk - 1)), "bcd"}},
+		"no room":                  {[]*packet.Packet{out(packet.MaxPayload - 1), text("bc"), text("d")}, []string{string(pattern(packet.MaxPayload - 1)), "bcd"}},
+		"just room":                {[]*packet.Packet{out(packet.MaxPayload - 2), text("bc"), text("d")}, []string{string(pattern(packet.MaxPayload-2)) + "bc", "d"}},
 	} {
 		for mode, features := range growModes {
 			t.Run(name+"/"+mode, func(t *testing.T) {

@@ -30,7 +30,7 @@ func TestHostileReceive(t *testing.T) {
 		"length out of all":       {func(b *bed) { b.sendIn(lie(math.MaxUint32), nil, packet.HeaderSize) }, "claims"},
 		"length with sign":        {func(b *bed) { b.sendIn(lie(1<<31), nil, packet.HeaderSize) }, "claims"},
 		"length wraps":            {func(b *bed) { b.sendIn(lie(math.MaxUint32-43), nil, packet.HeaderSize) }, "claims"},
-		"more than the buffer is": {func(b *bed) { b.sendIn(lie(rxBufferSize), nil, packet.HeaderSize+rxBufferSize) }, "claims"},
+		"more than the buffer is": {func(b *bed) { b.sendIn(lie(bufferSize), nil, packet.HeaderSize+bufferSize) }, "claims"},
 		"all it could say":        {func(b *bed) { b.sendIn(lie(packet.MaxPayload+1), nil, math.MaxUint32) }, "claims"},
 	} {
 		for mode, features := range eventModes {
@@ -55,8 +55,8 @@ func TestHostileReceive(t *testing.T) {
 // packet itself has room: what counts is the packet.
 func TestReceiveWrittenTooMuch(t *testing.T) {
 	b := newBed(t, wantedFeatures)
-	for _, written := range []uint32{rxBufferSize, rxBufferSize + 1, math.MaxUint32} {
-		n := rxBufferSize - packet.HeaderSize
+	for _, written := range []uint32{bufferSize, bufferSize + 1, math.MaxUint32} {
+		n := bufferSize - packet.HeaderSize
 		b.sendIn(inHeader(n), pattern(n), written)
 		if got := receive(t, b.in.got, "a packet"); got.Payload != string(pattern(n)) {
 			t.Errorf("written %d: %d bytes arrive", written, len(got.Payload))
@@ -185,7 +185,7 @@ func FuzzReceive(f *testing.F) {
 		return h.Append(binary.LittleEndian.AppendUint32(b, written))
 	}
 	f.Add(uint16(1), element(0, packet.HeaderSize, inHeader(0)))
-	f.Add(uint16(2), append(element(0, packet.HeaderSize+5, inHeader(5)), element(1, rxBufferSize, inHeader(rxBufferSize))...))
+	f.Add(uint16(2), append(element(0, packet.HeaderSize+5, inHeader(5)), element(1, bufferSize, inHeader(bufferSize))...))
 	f.Add(uint16(3), element(7, math.MaxUint32, packet.Header{DstCID: ownCID, Len: math.MaxUint32}))
 	f.Add(uint16(queueSize+1), []byte{})
 	f.Fuzz(func(t *testing.T, idx uint16, elements []byte) {

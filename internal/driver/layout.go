@@ -8,24 +8,12 @@ import (
 // Sizes of a driver's queues and buffers. A page of the memory file costs nothing
 // until it is first written.
 const (
-	// queueSize is the number of descriptors of each queue, and of TX buffers.
-	queueSize = 256
+	// queueSize is the number of descriptors of each queue, and of buffers of TX and RX.
+	queueSize = 128
 
-	// bufferSize is the size of a TX buffer. A packet whose payload is larger takes
-	// several.
-	bufferSize = 16<<10 + packet.HeaderSize
-
-	// rxBuffers and rxBufferSize are the number and size of RX buffers. Each holds
-	// the largest packet: a datagram, for one, cannot be split.
-	rxBuffers    = 128
-	rxBufferSize = packet.MaxPayload + packet.HeaderSize
-
-	// warmTX and warmRX are how many buffers of a queue go round while the other side keeps
-	// up, though there are more: with packets of 16 KiB, a quarter and half a megabyte, which
-	// stay in the caches of both processors. RX takes more, since the device has none until a
-	// batch of them is back.
-	warmTX = 16
-	warmRX = 32
+	// bufferSize is the size of a buffer. Each holds the largest packet: large packets are
+	// fewer, and a datagram cannot be split.
+	bufferSize = packet.MaxPayload + packet.HeaderSize
 )
 
 // Queues, virtio 1.3 section 5.10.2.
@@ -60,14 +48,14 @@ func newLayout() layout {
 		next = pages(next + size)
 	}
 	l.rx = next
-	l.tx = pages(l.rxBuffer(rxBuffers))
+	l.tx = pages(l.rxBuffer(queueSize))
 	l.size = pages(l.txBuffer(queueSize)) - memoryBase
 	return l
 }
 
 // rxBuffer and txBuffer are the addresses of buffers. None shares a cache line
 // with another.
-func (l *layout) rxBuffer(i int) uint64 { return l.rx + uint64(i)*lines(rxBufferSize) }
+func (l *layout) rxBuffer(i int) uint64 { return l.rx + uint64(i)*lines(bufferSize) }
 
 func (l *layout) txBuffer(i int) uint64 { return l.tx + uint64(i)*lines(bufferSize) }
 

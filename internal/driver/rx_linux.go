@@ -20,15 +20,16 @@ type rx struct {
 	d          *Driver
 	kick, call *eventfd.Event
 
-	mu      sync.Mutex
-	pollers int  // who polls; the device is not asked for a signal
-	over    bool // the ring is broken, or about to be unmapped
-	ring    *virtqueue.Driver
-	left    spin.Leftover
-	buffer  [queueSize]uint16 // by descriptor: which buffer it holds
-	spare   idle
-	packet  packet.Packet
-	segment [1][]byte
+	mu       sync.Mutex
+	pollers  int  // who polls; the device is not asked for a signal
+	over     bool // the ring is broken, or about to be unmapped
+	ring     *virtqueue.Driver
+	left     spin.Leftover
+	buffer   [queueSize]uint16 // by descriptor: which buffer it holds
+	spare    idle
+	rotation rotation // of these, while someone polls
+	packet   packet.Packet
+	segment  [1][]byte
 }
 
 func (r *rx) init(d *Driver) (err error) {
@@ -36,7 +37,8 @@ func (r *rx) init(d *Driver) (err error) {
 	if r.ring, err = d.newRing(rxQueue); err != nil {
 		return err
 	}
-	r.spare = newIdle(rxBuffers)
+	r.spare = newIdle(queueSize)
+	r.rotation = newRotation(rxRotation)
 	r.kick, r.call, err = doorbells()
 	return err
 }
@@ -57,14 +59,14 @@ func doorbells() (kick, call *eventfd.Event, err error) {
 	return kick, call, err
 }
 
-// fill gives buffers to the device, and shows them to it: few while someone polls, who takes
-// what arrives at once, and all of them otherwise.
+// fill gives buffers to the device, and shows them to it: those that go round while someone
+// polls, who takes what arrives at once, and all of them otherwise.
 func (r *rx) fill() {
-	n := rxBuffers
+	n := queueSize
 	if r.pollers > 0 {
-		n = warmRX
+		n = r.rotation.buffers()
 	}
-	for rxBuffers-len(r.spare) < n {
+	for queueSize-len(r.spare) < n {
 		r.give(r.spare.take())
 	}
 	if r.ring.Publish() {
@@ -74,7 +76,7 @@ func (r *rx) fill() {
 
 // give makes a buffer available to the device. There is a descriptor for each of them.
 func (r *rx) give(i uint16) {
-	b := [1]virtqueue.Buffer{{Addr: r.d.layout.rxBuffer(int(i)), Len: rxBufferSize}}
+	b := [1]virtqueue.Buffer{{Addr: r.d.layout.rxBuffer(int(i)), Len: bufferSize}}
 	head, _ := r.ring.Add(nil, b[:])
 	r.buffer[head] = i
 }
@@ -179,7 +181,7 @@ func (r *rx) batch() (more bool, err error) {
 func (r *rx) arrive(i uint16, written int) error {
 	size := written
 	if r.d.grows {
-		size = rxBufferSize
+		size = bufferSize
 	}
 	b, ok := r.d.mem.Slice(r.d.layout.rxBuffer(int(i)), uint64(size))
 	if !ok || written < packet.HeaderSize {
@@ -202,5 +204,6 @@ func (r *rx) arrive(i uint16, written int) error {
 	if p.DstCID == uint64(r.d.cid) {
 		r.d.in.Take(p, nil)
 	}
+	r.rotation.moved(int(p.Len))
 	return nil
 }

@@ -9,18 +9,6 @@ type Cursor struct {
 // CursorAt gives the start of a payload.
 func CursorAt(payload [][]byte) Cursor { return Cursor{segs: payload} }
 
-// Next gives the next bytes that lie in one piece, n at most, and goes past them: none
-// at the end.
-func (c *Cursor) Next(n int) []byte {
-	if len(c.segs) == 0 {
-		return nil
-	}
-	b := c.segs[0][c.off:]
-	b = b[:min(n, len(b))]
-	c.advance(len(b))
-	return b
-}
-
 // Write copies p to where the cursor is, as far as there is room.
 func (c *Cursor) Write(p []byte) {
 	for len(p) > 0 && len(c.segs) > 0 {

@@ -21,27 +21,27 @@ func TestSendWarm(t *testing.T) {
 			b.giveNow(txQueue, c.Head, 0)
 		})
 	}
-	if len(seen) != warmTX {
-		t.Errorf("%d buffers are used, want %d", len(seen), warmTX)
+	if len(seen) != txRotation[1] {
+		t.Errorf("%d buffers are used, want %d", len(seen), txRotation[1])
 	}
 }
 
 // While someone polls, few buffers go round; whoever goes to sleep leaves the device all.
 func TestReceiveWarm(t *testing.T) {
 	b := newBed(t, plainFeatures)
-	if n := len(b.offered()); n != rxBuffers {
-		t.Errorf("%d buffers are offered at first, want %d", n, rxBuffers)
+	if n := len(b.offered()); n != queueSize {
+		t.Errorf("%d buffers are offered at first, want %d", n, queueSize)
 	}
 	b.driver.Hold()
-	for range rxBuffers {
+	for range queueSize {
 		b.sendIn(inHeader(0), nil, packet.HeaderSize)
 	}
 	b.driver.rx.takeAll()
 	first := b.offered()
-	if len(first) != warmRX {
-		t.Fatalf("%d buffers are offered while they are polled, want %d", len(first), warmRX)
+	if len(first) != rxRotation[1] {
+		t.Fatalf("%d buffers are offered while they are polled, want %d", len(first), rxRotation[1])
 	}
-	for range 5 * rxBuffers {
+	for range 5 * queueSize {
 		b.sendIn(inHeader(0), nil, packet.HeaderSize)
 		b.driver.rx.takeAll()
 	}
@@ -53,7 +53,7 @@ func TestReceiveWarm(t *testing.T) {
 	}
 	b.driver.Release()
 	b.backend.use(func() {
-		for range rxBuffers {
+		for range queueSize {
 			b.popNow(rxQueue) // the driver lingers, and then it offers the rest
 		}
 	})
