@@ -15,7 +15,7 @@ status=0
 # nothing else: most of a short run.
 fuzz() (
   cd "$2"
-  go tool test2json -t -p "$1" "$work/fuzz.test" -test.v=test2json -test.run='^$' \
+  go tool test2json -t -p "$1" "$work/fuzz.test" -test.v=test2json -test.paniconexit0 -test.run='^$' \
     -test.fuzz="^$3\$" -test.fuzztime="$FUZZTIME" -test.fuzzminimizetime=10x \
     -test.fuzzcachedir="$corpus/$1" >"$log"
 )
@@ -29,12 +29,18 @@ ended_by_clock() {
 
 # Listing targets builds a package's tests, so do that only where there are some.
 fuzzed_packages() {
-  go list -e -f '{{range .TestGoFiles}}{{$.ImportPath}} {{$.Dir}} {{.}}{{"\n"}}{{end -}}
-    {{range .XTestGoFiles}}{{$.ImportPath}} {{$.Dir}} {{.}}{{"\n"}}{{end}}' ./... |
-    while read -r package dir file; do
+  go list -e -f '{{range .TestGoFiles}}{{$.ImportPath}} {{.}} {{$.Dir}}{{"\n"}}{{end -}}
+    {{range .XTestGoFiles}}{{$.ImportPath}} {{.}} {{$.Dir}}{{"\n"}}{{end}}' ./... |
+    while read -r package file dir; do
       [ -z "$file" ] || ! grep -q '^func Fuzz' "$dir/$file" || echo "$package $dir"
     done | sort -u
 }
+
+packages=$(fuzzed_packages)
+if [ -z "$packages" ]; then
+  echo "fuzz: no package has a target" >&2
+  exit 1
+fi
 
 # A package's tests are linked once for all of its targets.
 while read -r package dir; do
@@ -53,5 +59,5 @@ while read -r package dir; do
     fi
     cat "$log"
   done
-done < <(fuzzed_packages)
+done <<<"$packages"
 exit $status

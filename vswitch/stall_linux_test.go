@@ -66,8 +66,8 @@ func joinGated(t *testing.T, path string) *gated {
 const flood = int(vsock.DefaultBufferSize)
 
 // ringRoom is about how many bytes fit in its RX ring: 128 packets, each of which grows to
-// 16 KiB.
-const ringRoom = 2 << 20
+// 64 KiB.
+const ringRoom = 8 << 20
 
 // floodBytes are those, other ones for each connection.
 func floodBytes(conn int) []byte {
@@ -201,7 +201,7 @@ func (s *stalled) drained() {
 // TestStalledReceiver has a process take nothing for a while: it holds up what is sent
 // to it and nothing else, and all of that arrives in the end.
 func TestStalledReceiver(t *testing.T) {
-	const conns = 80
+	const conns = 200
 	s := newStalled(t, Limits{}, conns)
 	s.stall()
 	i := s.info()
@@ -233,7 +233,7 @@ func TestStalledReceiver(t *testing.T) {
 // and of none is anything lost but the end.
 func TestStalledOverflow(t *testing.T) {
 	const limit = 2 << 20
-	s := newStalled(t, Limits{Buffered: limit}, 60)
+	s := newStalled(t, Limits{Buffered: limit}, 160)
 	s.stall()
 	i := s.info()
 	if i.Buffered == 0 || i.Buffered > limit/destinationShare || i.Counters.Overflow == 0 {
@@ -275,9 +275,9 @@ func TestStalledOverflow(t *testing.T) {
 
 // TestStalledLeaves has the process that takes nothing leave, and another come.
 func TestStalledLeaves(t *testing.T) {
-	s := newStalled(t, Limits{}, 60)
+	s := newStalled(t, Limits{}, 160)
 	s.stall()
-	if i := s.info(); i.Buffered < 60*flood-ringRoom {
+	if i := s.info(); i.Buffered < 160*flood-ringRoom {
 		t.Errorf("%d bytes wait", i.Buffered)
 	}
 	cid, _ := s.b.LocalCID()

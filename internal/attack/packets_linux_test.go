@@ -324,7 +324,7 @@ func takeAndStop(a *arena, on func() bool) {
 	)
 	f := a.connect(guestSocket)
 	defer f.close()
-	taken, told, ended := uint32(0), uint32(0), false
+	taken, told, ended, pauses := uint32(0), uint32(0), false, 0
 	f.receive = func(h packet.Header) {
 		if h.DstPort == src {
 			taken += h.Len
@@ -345,9 +345,12 @@ func takeAndStop(a *arena, on func() bool) {
 				f.send(credit(packet.OpCreditUpdate), on)
 			}
 		}
-		<-time.After(pause)
+		if on() {
+			<-time.After(pause)
+			pauses++
+		}
 	}
-	if ended || taken == 0 {
-		f.t.Errorf("%d bytes came from b; its connection was ended: %v", taken, ended)
+	if ended || pauses == 0 {
+		f.t.Errorf("%d bytes came from b, with %d pauses; its connection was ended: %v", taken, pauses, ended)
 	}
 }

@@ -79,3 +79,41 @@ func (b *bed) offered() map[*byte]bool {
 	})
 	return all
 }
+
+// While packets of some size go, more buffers go round in trials, and fewer.
+func TestSendTries(t *testing.T) {
+	b := newBed(t, plainFeatures)
+	seen := make(map[*byte]bool)
+	for range 4 * leastSpan {
+		b.send(out(leastMeasured))
+		b.backend.use(func() {
+			c := b.popNow(txQueue)
+			seen[&c.Readable[0][0]] = true
+			b.giveNow(txQueue, c.Head, 0)
+		})
+	}
+	if len(seen) <= txRotation[1] {
+		t.Errorf("%d buffers are used, want more", len(seen))
+	}
+}
+
+func TestReceiveTries(t *testing.T) {
+	b := newBed(t, plainFeatures)
+	b.driver.Hold()
+	defer b.driver.Release()
+	for range queueSize {
+		b.sendIn(inHeader(0), nil, packet.HeaderSize)
+		b.driver.rx.takeAll()
+		receive(t, b.in.got, "a packet")
+	}
+	data := pattern(leastMeasured)
+	for range 4 * leastSpan {
+		b.sendIn(inHeader(len(data)), data, packet.HeaderSize+leastMeasured)
+		b.driver.rx.takeAll()
+		receive(t, b.in.got, "a packet")
+		if len(b.offered()) != rxRotation[1] {
+			return
+		}
+	}
+	t.Errorf("%d buffers are offered, over and over", rxRotation[1])
+}

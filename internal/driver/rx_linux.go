@@ -204,6 +204,8 @@ func (r *rx) arrive(i uint16, written int) error {
 	if p.DstCID == uint64(r.d.cid) {
 		r.d.in.Take(p, nil)
 	}
-	r.rotation.moved(int(p.Len))
+	if r.pollers > 0 { // or else all go round
+		r.rotation.moved(int(p.Len))
+	}
 	return nil
 }

@@ -26,8 +26,9 @@ type tx struct {
 	rotation rotation          // of these
 	buffer   [queueSize]uint16 // by descriptor: which buffer it holds
 
-	tail   grow.Tail // the packet that went last
-	tailIn uint16    // and its buffer
+	tail     grow.Tail // the packet that went last
+	tailIn   uint16    // its buffer
+	tailSize int       // and its payload
 }
 
 func (t *tx) init(d *Driver) (err error) {
@@ -47,7 +48,17 @@ func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	if t.replies.Len() > 0 {
 		t.reply()
 	}
-	ok = t.stopped || t.tail.Add(p) || t.send(p, w)
+	switch {
+	case t.stopped:
+		ok = true
+	case t.replies.Len() > 0: // those go first
+		ok = t.refuse(p, w)
+	case t.tail.Add(p):
+		ok = true
+		t.tailSize += int(p.Len)
+	default:
+		ok = t.send(p, w)
+	}
 	t.mu.Unlock()
 	if ok {
 		n = int(p.Len)
@@ -62,17 +73,23 @@ func (t *tx) send(p *packet.Packet, w packet.Waker) (ok bool) {
 		return true
 	}
 	if len(t.free) == 0 {
-		if w == nil || p.Type == packet.TypeDatagram { // nobody waits for it to go
-			t.replies.Add(p)
-			return true
-		}
-		t.waiters.Add(w)
-		return false
+		return t.refuse(p, w)
 	}
 	if err := t.put(p); err != nil {
 		t.d.fail(err)
 	}
 	return true
+}
+
+// refuse needs mu. It does what Take does without room, for which the device has been asked
+// to tell.
+func (t *tx) refuse(p *packet.Packet, w packet.Waker) (ok bool) {
+	if w == nil || p.Type == packet.TypeDatagram { // nobody waits for it to go
+		t.replies.Add(p)
+		return true
+	}
+	t.waiters.Add(w)
+	return false
 }
 
 // maxReplies is how many replies to packets of no connection, an RST each, wait for room.
@@ -139,13 +156,13 @@ func (t *tx) put(p *packet.Packet) error {
 	if t.d.grows && t.tail.Set(&p.Header, b) {
 		n = bufferSize // the device looks at as much as the packet may become
 	}
-	t.tailIn = i
+	t.rotation.moved(t.tailSize) // what is put now may grow yet
+	t.tailIn, t.tailSize = i, int(p.Len)
 	head, ok := t.ring.Add([]virtqueue.Buffer{{Addr: addr, Len: n}}, nil)
 	if !ok {
 		return fmt.Errorf("driver: CID %d: the transmit queue has no descriptors for %d free buffers", t.d.cid, len(t.free))
 	}
 	t.buffer[head] = i
-	t.rotation.moved(int(p.Len))
 	if t.ring.Publish() {
 		_ = t.kick.Signal()
 	}

@@ -129,7 +129,7 @@ func attachTo(ctx context.Context, p Place) (attached, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := stack.New(stack.Config{CID: d.CID(), Out: oneBuffer{d}})
+	st := stack.New(stack.Config{CID: d.CID(), Out: d})
 	if err := d.Start(st); err != nil {
 		_ = d.Close()
 		return nil, err

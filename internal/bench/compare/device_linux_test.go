@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"vsockets.dev/internal/bench"
-	"vsockets.dev/internal/packet"
 	"vsockets.dev/internal/relay"
 	"vsockets.dev/vsock"
 	"vsockets.dev/vswitch"
@@ -73,42 +72,6 @@ func join(l *vsock.Listener, path string) {
 	}
 	for range n {
 		<-done
-	}
-}
-
-// sink takes so many bytes, and then no more.
-type sink struct {
-	room  int
-	parts []uint32
-	flags uint32
-}
-
-func (s *sink) Take(p *packet.Packet, _ packet.Waker) (int, bool) {
-	n := min(s.room, int(p.Len))
-	s.room -= n
-	s.parts, s.flags = append(s.parts, uint32(n)), p.Flags
-	return n, n == int(p.Len)
-}
-
-func TestOneBuffer(t *testing.T) {
-	const size = 40 << 10
-	for name, tc := range map[string]struct {
-		room, n int
-		parts   []uint32
-	}{
-		"all of it":   {size, size, []uint32{16 << 10, 16 << 10, 8 << 10}},
-		"no room":     {0, 0, []uint32{0}},
-		"room for 20": {20 << 10, 20 << 10, []uint32{16 << 10, 4 << 10}},
-	} {
-		s := &sink{room: tc.room}
-		p := packet.Packet{Header: packet.Header{Op: packet.OpRW, Len: size, Flags: packet.EndOfMessage}, Payload: [][]byte{make([]byte, size)}}
-		n, ok := oneBuffer{s}.Take(&p, nil)
-		if n != tc.n || ok != (tc.n == size) || len(s.parts) != len(tc.parts) {
-			t.Errorf("%s: %d, %v, parts %v; want %d, parts %v", name, n, ok, s.parts, tc.n, tc.parts)
-		}
-		if marked := s.flags != 0; marked != ok {
-			t.Errorf("%s: the end is marked: %v", name, marked)
-		}
 	}
 }
 
