@@ -144,3 +144,51 @@ func TestForLeavesLast(t *testing.T) {
 		})
 	}
 }
+
+// source has so many batches, each of which wakes a goroutine.
+type source struct {
+	left   int
+	wake   chan struct{}
+	turns  atomic.Int32 // of that one
+	prompt int          // batches that came after it had its turn for all before
+	taken  int32
+}
+
+func (s *source) Ready() bool { return s.left > 0 }
+
+func (s *source) TakeSome() bool {
+	if s.left == 0 {
+		return false
+	}
+	if s.turns.Load() == s.taken {
+		s.prompt++
+	}
+	s.left--
+	s.taken++
+	s.wake <- struct{}{}
+	Woke()
+	return true
+}
+
+// TestBatchesGiveTurns has one take batch after batch, with the only processor: whom each
+// wakes has its turn before the next.
+func TestBatchesGiveTurns(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	const batches = 1000
+	s := &source{left: batches, wake: make(chan struct{}, batches)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range batches {
+			<-s.wake
+			s.turns.Add(1)
+		}
+	}()
+	runtime.Gosched() // to that one, so that it waits
+	All(s)
+	receive(t, done)
+	// Once in a while the runtime runs those first that gave way.
+	if s.prompt < batches*9/10 {
+		t.Errorf("it had its turn in time for %d of %d batches", s.prompt, batches)
+	}
+}
