@@ -48,8 +48,8 @@ const (
 	mostSpan  = 32 << 10
 )
 
-// Of packets of 64 KiB, a cache of a megabyte holds half of the middle ones. RX takes more than
-// TX, since the device has none of small packets' buffers until a batch of them is back.
+// With packets of 64 KiB, the fewest fit into a cache of a megabyte, and the most do not. RX
+// takes more than TX: of small packets' buffers, the device has none until a batch is back.
 var (
 	txRotation = []int{4, 16, 64}
 	rxRotation = []int{8, 32, queueSize}
