@@ -70,8 +70,8 @@ func otherListen(context.Context) (net.Listener, error) {
 	return l, nil
 }
 
-func otherDial(context.Context) (net.Conn, error) {
-	c, err := mdlayher.Dial(mdlayher.Local, otherPort, nil)
+func otherDial(ctx context.Context) (net.Conn, error) {
+	c, err := mdlayher.DialContext(ctx, mdlayher.Local, otherPort, nil)
 	if err != nil {
 		return nil, err
 	}
