@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"vsockets.dev/internal/packet"
-	"vsockets.dev/internal/spin"
 	"vsockets.dev/internal/virtqueue"
 )
 
@@ -42,7 +41,7 @@ func txRound(t testing.TB, size int) (round func()) {
 			}
 		}
 		g.tx.Publish()
-		spin.Batches(txSource{g.device})
+		g.device.sendAll()
 		for range txBatch {
 			if _, _, ok, err := g.tx.Used(); !ok || err != nil {
 				t.Fatal(ok, err)

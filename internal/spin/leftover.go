@@ -1,9 +1,6 @@
 package spin
 
-import (
-	"runtime"
-	"sync/atomic"
-)
+import "sync/atomic"
 
 // Leftover is what is left in a ring when nobody polls it any more. It is taken up by one
 // goroutine, however many ask: where the other side sends without end, none of them would
@@ -49,18 +46,7 @@ func (l *Leftover) Later(s Source) {
 // All takes all that there is.
 func All(s Source) {
 	for s.Ready() {
-		Batches(s)
-	}
-}
-
-// Batches takes one batch after another, until there is none. Who is woken by one has its turn
-// before the next: it is there again with its buffer when more comes for it, which would else be
-// copied twice, and may itself look for what the caller takes.
-func Batches(s Source) {
-	for woken := wakes.Load(); s.TakeSome(); {
-		if now := wakes.Load(); now != woken {
-			woken = now
-			runtime.Gosched()
+		for s.TakeSome() {
 		}
 	}
 }
