@@ -119,7 +119,7 @@ func (d *Device) publishRX() {
 // putReplies needs rx.mu. It puts the replies that wait, as far as there is room.
 func (d *Device) putReplies() error {
 	for d.replies.Len() > 0 {
-		_, ok, err := d.put(&packet.Packet{Header: *d.replies.First()})
+		_, ok, err := d.put(d.replies.First())
 		if !ok || err != nil {
 			return err
 		}

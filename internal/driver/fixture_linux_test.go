@@ -328,8 +328,7 @@ func newWaker() waker { return make(waker, 1<<12) }
 
 func (w waker) Wake() { w <- struct{}{} }
 
-// fill sends packets until the driver refuses, and leaves a sender
-// that waits.
+// fill sends packets until the driver refuses, and leaves a sender that waits.
 func (b *bed) fill(leave int) waker {
 	b.t.Helper()
 	for range queueSize - leave {

@@ -45,19 +45,16 @@ func (t *tx) init(d *Driver) (err error) {
 func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	t := &d.tx
 	t.mu.Lock()
-	if t.replies.Len() > 0 {
-		t.reply()
-	}
 	switch {
 	case t.stopped:
 		ok = true
-	case t.replies.Len() > 0: // those go first
+	case t.replies.Len() > 0 && !t.reply(): // those go first
 		ok = t.refuse(p, w)
 	case t.tail.Add(p):
 		ok = true
 		t.tailSize += int(p.Len)
 	default:
-		ok = t.send(p, w)
+		ok = t.send(p) || t.refuse(p, w)
 	}
 	t.mu.Unlock()
 	if ok {
@@ -66,23 +63,24 @@ func (d *Driver) Take(p *packet.Packet, w packet.Waker) (n int, ok bool) {
 	return n, ok
 }
 
-// send needs mu. It does what Take does with what is a packet of its own.
-func (t *tx) send(p *packet.Packet, w packet.Waker) (ok bool) {
-	if err := t.reclaim(1); err != nil {
-		t.d.fail(err)
-		return true
+// send needs mu. It sends what is a packet of its own, unless there is no room, of which the
+// device is asked to tell. With a session that fails, the packet goes.
+func (t *tx) send(p *packet.Packet) (ok bool) {
+	err := t.reclaim(1)
+	switch {
+	case err != nil:
+	case len(t.free) == 0:
+		return false
+	default:
+		err = t.put(p)
 	}
-	if len(t.free) == 0 {
-		return t.refuse(p, w)
-	}
-	if err := t.put(p); err != nil {
+	if err != nil {
 		t.d.fail(err)
 	}
 	return true
 }
 
-// refuse needs mu. It does what Take does without room, for which the device has been asked
-// to tell.
+// refuse needs mu. It does what Take does without room.
 func (t *tx) refuse(p *packet.Packet, w packet.Waker) (ok bool) {
 	if w == nil || p.Type == packet.TypeDatagram { // nobody waits for it to go
 		t.replies.Add(p)
@@ -96,22 +94,13 @@ func (t *tx) refuse(p *packet.Packet, w packet.Waker) (ok bool) {
 // With more, or a datagram, it is as with a network that is too slow: they are dropped.
 const maxReplies = 64
 
-// reply needs mu. It sends the replies that wait, as far as there is room.
-func (t *tx) reply() {
-	for t.replies.Len() > 0 && !t.stopped {
-		err := t.reclaim(1)
-		if err == nil && len(t.free) == 0 {
-			return
-		}
-		if err == nil {
-			err = t.put(&packet.Packet{Header: *t.replies.First()})
-		}
-		if err != nil {
-			t.d.fail(err)
-			return
-		}
+// reply needs mu. It sends the replies that wait, as far as there is room, and says whether
+// all have gone.
+func (t *tx) reply() bool {
+	for t.replies.Len() > 0 && !t.stopped && t.send(t.replies.First()) {
 		t.replies.RemoveFirst()
 	}
+	return t.replies.Len() == 0
 }
 
 // reclaim needs mu. It takes buffers back that the device is done with, if it has so many

@@ -32,7 +32,7 @@ func (r *Replies) Add(p *Packet) bool {
 }
 
 // First gives the one that goes next. There must be one.
-func (r *Replies) First() *Header { return &r.headers[0] }
+func (r *Replies) First() *Packet { return &Packet{Header: r.headers[0]} }
 
 // RemoveFirst is called when that has gone.
 func (r *Replies) RemoveFirst() {
