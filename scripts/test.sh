@@ -123,27 +123,31 @@ as() {
   sed -E -e "s/\"Package\":\"[^\"]*/& ($1)/" -e "s/\"Output\":\"(ok  |FAIL|\\?   )\\\\t[^\\]*/& ($1)/"
 }
 
-# What guests there are is for the tests above: these boot none.
-test_32_bits() {
-  VSOCKETS_REQUIRE_GUESTS=0 CGO_ENABLED=0 GOARCH=386 go test -json -vet=off -count=1 "$@"
+# go_test ARGUMENTS...: go test, as all of this runs it. Results are never taken from the cache:
+# Go does not know that they depend on a guest's kernel. Vet is for make check, which runs it for
+# every platform.
+go_test() {
+  go test -json -vet=off -count=1 "$@"
 }
 
-# Vet is not run: that is for make check, which does it for every platform.
+# What guests there are is for the tests above: these boot none.
+test_32_bits() {
+  VSOCKETS_REQUIRE_GUESTS=0 CGO_ENABLED=0 GOARCH=386 go_test "$@"
+}
+
 run_all() {
   local status=0
-  # Results are never taken from the cache: Go does not know that they depend
-  # on a guest's kernel.
   # Those that take longest come first: they wait for guests more than they compute.
-  go test -json -vet=off -count=1 ${race[@]+"${race[@]}"} ./cmd/vsock ./internal/guests/... ./... || status=1
+  go_test ${race[@]+"${race[@]}"} ./cmd/vsock ./internal/guests/... ./... || status=1
   # Modules of their own: what only they depend on is no business of other users.
   for module in test compat/vsock adapters/vsockgrpc adapters/vsockttrpc adapters/test; do
-    (cd "$module" && go test -json -vet=off -count=1 ${race[@]+"${race[@]}"} ./...) || status=1
+    (cd "$module" && go_test ${race[@]+"${race[@]}"} ./...) || status=1
   done
   # Memory that is taken away is a fault, which the race detector's own runtime
   # does not always survive: those tests are left out with it, and run here.
   if [ ${#race[@]} -gt 0 ]; then
     # One after the other: the attacks are measured.
-    go test -json -vet=off -count=1 -p 1 ./internal/device ./internal/attack || status=1
+    go_test -p 1 ./internal/device ./internal/attack || status=1
   fi
   if [ "$bits32" = 1 ]; then
     test_32_bits ./vsock ./vsock/hyperv ./internal/stack ./internal/winsock | as 386 || status=1
