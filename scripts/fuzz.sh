@@ -17,7 +17,7 @@ fuzz() (
   cd "$2"
   go tool test2json -t -p "$1" "$work/fuzz.test" -test.v=test2json -test.paniconexit0 -test.run='^$' \
     -test.fuzz="^$3\$" -test.fuzztime="$FUZZTIME" -test.fuzzminimizetime=10x \
-    -test.fuzzcachedir="$corpus/$1" >"$log"
+    -test.fuzzcachedir="$corpus/$1" >"$log" </dev/null
 )
 
 # Go before 1.27 can take the end of the fuzzing time itself for a failure
@@ -45,7 +45,7 @@ fi
 # A package's tests are linked once for all of its targets.
 while read -r package dir; do
   if ! go test -c -vet=off -fuzz=. -o "$work/fuzz.test" "$package" >&2 ||
-    ! targets=$("$work/fuzz.test" -test.list='^Fuzz'); then
+    ! targets=$("$work/fuzz.test" -test.list='^Fuzz' </dev/null); then
     echo "fuzz: the tests of $package cannot be built, or do not list their targets" >&2
     status=1
     continue
