@@ -30,10 +30,11 @@ const (
 	heldBackPerByte = 4 * time.Nanosecond
 
 	// heldBackOfMixed is the part of the time for which it is held back at most, if what
-	// it sends is not for one receiver alone: a third. A receiver that takes much, and stops,
+	// it sends is not for one receiver alone: an eighth. A receiver that takes much, and stops,
 	// and so on, holds up no more of what is for others, which also share with it the time
-	// in which it takes: half is theirs all the same.
-	heldBackOfMixed = 3
+	// in which it takes: more than half is theirs all the same. Of what goes to slow ones, all
+	// that is lost is that some more of it is copied twice.
+	heldBackOfMixed = 8
 )
 
 // backpressure is for how long a guest may yet be held back. Its receivers share it, so that

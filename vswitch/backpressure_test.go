@@ -216,7 +216,7 @@ func TestBackpressureAnswers(t *testing.T) {
 }
 
 // TestBackpressureMixed has a receiver take very much, and stop: one that sends to others too
-// is held back for a third of the time at most.
+// is held back for an eighth of the time at most.
 func TestBackpressureMixed(t *testing.T) {
 	const pause, much = 10 * time.Millisecond, 1 << 30
 	for name, tc := range map[string]struct {
