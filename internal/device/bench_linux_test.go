@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 	"vsockets.dev/internal/virtqueue"
 )
 
@@ -41,7 +42,7 @@ func txRound(t testing.TB, size int) (round func()) {
 			}
 		}
 		g.tx.Publish()
-		g.device.sendAll()
+		spin.Batches(txSource{g.device})
 		for range txBatch {
 			if _, _, ok, err := g.tx.Used(); !ok || err != nil {
 				t.Fatal(ok, err)

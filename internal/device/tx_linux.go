@@ -19,7 +19,7 @@ const txBatch = 64
 // may send more at once, so that is looked for without a kick for a short time.
 func (d *Device) txLoop(kick *eventfd.Event) {
 	kick.Serve(d.txReady, func() {
-		d.sendAll()
+		spin.Batches(txSource{d})
 		d.linger()
 	})
 }
@@ -37,13 +37,6 @@ func (d *Device) txReady() (ready bool) {
 	defer func() { d.check(q, err) }()
 	defer q.mem.Catch(guestmem.Arm(), &err)
 	return q.ring.HasAvail() || d.pollers == 0 && q.ring.EnableNotify()
-}
-
-// sendAll passes on all that the guest has to send. After it, the guest must be
-// asked for a kick again, as txReady does.
-func (d *Device) sendAll() {
-	for d.sendBatch() {
-	}
 }
 
 func (d *Device) sendBatch() (more bool) {

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"vsockets.dev/internal/packet"
+	"vsockets.dev/internal/spin"
 	"vsockets.dev/internal/virtqueue"
 )
 
@@ -36,14 +37,14 @@ func TestReceiveWarm(t *testing.T) {
 	for range queueSize {
 		b.sendIn(inHeader(0), nil, packet.HeaderSize)
 	}
-	b.driver.rx.takeAll()
+	spin.Batches(rxSource{&b.driver.rx})
 	first := b.offered()
 	if len(first) != rxRotation[1] {
 		t.Fatalf("%d buffers are offered while they are polled, want %d", len(first), rxRotation[1])
 	}
 	for range 5 * queueSize {
 		b.sendIn(inHeader(0), nil, packet.HeaderSize)
-		b.driver.rx.takeAll()
+		spin.Batches(rxSource{&b.driver.rx})
 	}
 	for p := range b.offered() {
 		if !first[p] {
@@ -103,13 +104,13 @@ func TestReceiveTries(t *testing.T) {
 	defer b.driver.Release()
 	for range queueSize {
 		b.sendIn(inHeader(0), nil, packet.HeaderSize)
-		b.driver.rx.takeAll()
+		spin.Batches(rxSource{&b.driver.rx})
 		receive(t, b.in.got, "a packet")
 	}
 	data := pattern(leastMeasured)
 	for range 4 * leastSpan {
 		b.sendIn(inHeader(len(data)), data, packet.HeaderSize+leastMeasured)
-		b.driver.rx.takeAll()
+		spin.Batches(rxSource{&b.driver.rx})
 		receive(t, b.in.got, "a packet")
 		if len(b.offered()) != rxRotation[1] {
 			return

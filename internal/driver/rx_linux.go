@@ -85,15 +85,9 @@ func (r *rx) give(i uint16) {
 // without a signal for a short time.
 func (r *rx) loop() {
 	r.call.Serve(r.ready, func() {
-		r.takeAll()
+		spin.Batches(rxSource{r})
 		spin.Linger(r.d)
 	})
-}
-
-// takeAll passes on all that has arrived.
-func (r *rx) takeAll() {
-	for r.take() {
-	}
 }
 
 // rxSource is rx as a spin.Source.

@@ -7,15 +7,6 @@ import "sync/atomic"
 // end. The zero value is ready to use.
 type Leftover struct{ runs atomic.Bool }
 
-// A Source is a ring that something is left in.
-type Source interface {
-	// Ready says whether there is something, and asks the other side for a signal if not.
-	Ready() bool
-
-	// TakeSome takes a batch, and says whether there was one.
-	TakeSome() bool
-}
-
 // Some takes a batch, and leaves the rest to the goroutine: whoever stops to poll, or
 // wakes another, may be there for many rings.
 func (l *Leftover) Some(s Source) {
@@ -41,12 +32,4 @@ func (l *Leftover) Later(s Source) {
 			}
 		}
 	}()
-}
-
-// All takes all that there is.
-func All(s Source) {
-	for s.Ready() {
-		for s.TakeSome() {
-		}
-	}
 }
