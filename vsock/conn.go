@@ -1,6 +1,8 @@
 package vsock
 
 import (
+	"errors"
+	"io"
 	"net"
 	"time"
 )
@@ -30,7 +32,13 @@ func NewConn(s Socket) (*Conn, error) {
 // Socket gives the socket beneath the connection.
 func (c *Conn) Socket() Socket { return c.s }
 
-func (c *Conn) op(op string, err error) error { return opError(op, c.local, c.remote, err) }
+// op is opError, and takes no memory where there is no error, or the end of data.
+func (c *Conn) op(op string, err error) error {
+	if err == nil || errors.Is(err, io.EOF) {
+		return err
+	}
+	return opError(op, c.local, c.remote, err)
+}
 
 // Read reads up to len(p) bytes. It returns io.EOF after all data once the peer
 // has closed, or closed its writing side; syscall.ECONNRESET where the connection
@@ -83,6 +91,9 @@ func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
 // SetDeadline sets both deadlines; the zero time is none.
 func (c *Conn) SetDeadline(t time.Time) error {
+	if s, ok := c.s.(interface{ SetDeadline(t time.Time) error }); ok { // which costs half
+		return c.op("set", s.SetDeadline(t))
+	}
 	if err := c.SetReadDeadline(t); err != nil {
 		return err
 	}

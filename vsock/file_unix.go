@@ -4,18 +4,20 @@ package vsock
 
 import (
 	"errors"
+	"net"
 	"os"
 	"syscall"
 
-	"github.com/mdlayher/socket"
 	"golang.org/x/sys/unix"
 )
 
 var _ filer = (*kernelSocket)(nil)
 
 func (s *kernelSocket) SyscallConn() (syscall.RawConn, error) {
-	rc, err := s.c.SyscallConn()
-	return rc, kernelError(err)
+	if s.closed.Load() {
+		return nil, net.ErrClosed
+	}
+	return s.rc, nil
 }
 
 func (s *kernelSocket) File() (f *os.File, err error) {
@@ -31,11 +33,14 @@ func (s *kernelSocket) File() (f *os.File, err error) {
 
 // fileSocket makes a socket of a copy of f, if it is one of ours.
 func fileSocket(f *os.File) (*kernelSocket, error) {
-	c, err := socket.FileConn(f, "vsock")
+	fd, err := copyFD(f)
 	if err != nil {
-		return nil, kernelError(err)
+		return nil, err
 	}
-	s := &kernelSocket{c: c}
+	s, err := newKernelSocket(fd, 0)
+	if err != nil {
+		return nil, err
+	}
 	var typ int
 	err = s.control(func(fd int) (err error) {
 		if typ, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
@@ -48,11 +53,28 @@ func fileSocket(f *os.File) (*kernelSocket, error) {
 		return err
 	})
 	if err != nil {
-		_ = c.Close()
+		_ = s.Close()
 		return nil, err
 	}
 	s.typ = Type(typ)
 	return s, nil
+}
+
+// copyFD copies the descriptor of f, and has both not block: that is a flag of what they share.
+func copyFD(f *os.File) (fd int, err error) {
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	cerr := rc.Control(func(old uintptr) {
+		if fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0); err == nil {
+			err = doNotBlock(fd)
+		}
+	})
+	if cerr != nil { // package os has an error for that which matches nothing
+		return 0, net.ErrClosed
+	}
+	return fd, err
 }
 
 // fileListens asks, where the system can tell.

@@ -36,6 +36,19 @@ func (kernelStack) LocalCID() (cid uint32, err error) {
 	return cid, err
 }
 
+// socketFD has no flags to give: the lock keeps the descriptor from a child process that is
+// started in between.
+func socketFD(t Type) (int, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := unix.Socket(afVsock, int(t), 0)
+	if err == nil {
+		unix.CloseOnExec(fd)
+		err = doNotBlock(fd)
+	}
+	return fd, err
+}
+
 // acceptFD has no accept4: the lock keeps the descriptor from a child process that
 // is started in between.
 func acceptFD(l int) (int, unix.Sockaddr, error) {
@@ -48,6 +61,7 @@ func acceptFD(l int) (int, unix.Sockaddr, error) {
 			continue
 		case err == nil:
 			unix.CloseOnExec(fd)
+			err = doNotBlock(fd)
 		}
 		return fd, sa, err
 	}
@@ -69,62 +83,27 @@ func (c *connectState) option(o Option) (v uint64, ours bool) {
 	return uint64(connectTimeout(c.timeout.Load())), o == ConnectTimeout
 }
 
-// Connect has no help of package socket: xnu says EAGAIN where the peer refuses
-// (tests/vsock.c, connect_non_listening_host), which there means to wait on.
+// Connect gives up after the connect timeout, for which macOS has no option.
 func (s *kernelSocket) Connect(ctx context.Context, a Addr) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	sa := sockaddr(a)
 	if s.nonblock.Load() {
-		return darwinConnectError(s.control(func(fd int) error { return unix.Connect(fd, sa) }))
+		return connectErrno(s.control(func(fd int) error { return unix.Connect(fd, sa) }))
 	}
-	ctx, cancel := withConnectTimeout(ctx, s.connect.timeout.Load())
+	timed, cancel := withConnectTimeout(ctx, s.connect.timeout.Load())
 	defer cancel()
-	ended := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		_ = s.c.SetWriteDeadline(time.Unix(1, 0))
-		close(ended)
-	})
-	begun := false
-	err := s.wait(syscall.RawConn.Write, 0, func(fd int) error {
-		if !begun {
-			begun = true
-			if err := unix.Connect(fd, sa); !errors.Is(err, unix.EINPROGRESS) {
-				return darwinConnectError(err)
-			}
-			return unix.EAGAIN // which makes wait wait
-		}
-		return darwinConnected(fd)
-	})
-	if !stop() { // the deadline is the context's
-		<-ended
-		_ = s.c.SetWriteDeadline(time.Time{})
-		if err != nil {
-			return context.Cause(ctx)
-		}
+	err := s.connectWait(timed, sa)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return syscall.ETIMEDOUT
 	}
 	return err
 }
 
-// darwinConnected tells how a connect has ended, or EAGAIN that it has not.
-func darwinConnected(fd int) error {
-	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
-	if err != nil {
-		return err
-	}
-	if v != 0 {
-		return darwinConnectError(syscall.Errno(v))
-	}
-	if _, err := unix.Getpeername(fd); err != nil {
-		return unix.EAGAIN // woken for nothing
-	}
-	return nil
-}
-
-// darwinConnectError makes Linux's errors of macOS's: EAGAIN is refused, and EFAULT a
+// connectErrno makes Linux's errors of macOS's: EAGAIN is refused, and EFAULT a
 // CID that is neither the host's nor its own.
-func darwinConnectError(err error) error {
+func connectErrno(err error) error {
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		return syscall.ECONNRESET

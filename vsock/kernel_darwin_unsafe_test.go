@@ -31,7 +31,7 @@ func TestDarwinConnectError(t *testing.T) {
 		unix.EINVAL: syscall.EINVAL,
 		nil:         nil,
 	} {
-		if got := darwinConnectError(in); !errors.Is(got, want) {
+		if got := connectErrno(in); !errors.Is(got, want) {
 			t.Errorf("%v: %v, want %v", in, got, want)
 		}
 	}

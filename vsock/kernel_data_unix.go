@@ -18,11 +18,7 @@ import (
 // or a deadline passes: dir is RawConn's Read or Write. Where the caller does not
 // want to wait it makes it once.
 func (s *kernelSocket) wait(dir func(syscall.RawConn, func(uintptr) bool) error, flags Flags, call func(fd int) error) error {
-	rc, err := s.c.SyscallConn()
-	if err != nil {
-		return kernelError(err)
-	}
-	var cerr error
+	var cerr, err error
 	try := func(fd uintptr) bool {
 		cerr = call(int(fd))
 		for errors.Is(cerr, unix.EINTR) {
@@ -31,9 +27,9 @@ func (s *kernelSocket) wait(dir func(syscall.RawConn, func(uintptr) bool) error,
 		return !errors.Is(cerr, unix.EAGAIN)
 	}
 	if s.nonblock.Load() || flags&MsgDontWait != 0 {
-		err = rc.Control(func(fd uintptr) { try(fd) })
+		err = s.rc.Control(func(fd uintptr) { try(fd) })
 	} else {
-		err = dir(rc, try)
+		err = dir(s.rc, try)
 	}
 	if err != nil {
 		return s.rawError(err)
@@ -45,7 +41,7 @@ func (s *kernelSocket) wait(dir func(syscall.RawConn, func(uintptr) bool) error,
 // poll, a socket that has been shut down is one that has no room.
 func (s *kernelSocket) wakeSenders() {
 	s.shutSend.Store(true)
-	_ = s.c.SetWriteDeadline(time.Unix(1, 0))
+	_ = s.f.SetWriteDeadline(time.Unix(1, 0))
 }
 
 // sendError makes EPIPE of a deadline that wakeSenders has set.
@@ -62,7 +58,7 @@ func (s *kernelSocket) Read(p []byte) (int, error) {
 		n, _, err := s.Recv(p, 0)
 		return n, err
 	}
-	n, err := s.c.Read(p)
+	n, err := s.f.Read(p)
 	return n, kernelError(err)
 }
 
@@ -71,7 +67,7 @@ func (s *kernelSocket) Write(p []byte) (int, error) {
 	if s.typ != Stream || s.nonblock.Load() {
 		return s.Send(p, 0)
 	}
-	n, err := s.c.Write(p)
+	n, err := s.f.Write(p)
 	return n, s.sendError(kernelError(err))
 }
 

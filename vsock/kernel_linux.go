@@ -36,6 +36,10 @@ func (kernelStack) LocalCID() (uint32, error) {
 	return cid, nil
 }
 
+func socketFD(t Type) (int, error) {
+	return unix.Socket(afVsock, int(t)|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+}
+
 func acceptFD(l int) (int, unix.Sockaddr, error) {
 	return unix.Accept4(l, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 }
@@ -73,9 +77,11 @@ func (s *kernelSocket) Connect(ctx context.Context, a Addr) error {
 	if s.nonblock.Load() || s.typ == Datagram {
 		return s.control(func(fd int) error { return unix.Connect(fd, sa) })
 	}
-	_, err := s.c.Connect(ctx, sa)
-	return kernelError(err)
+	return s.connectWait(ctx, sa)
 }
+
+// connectErrno has nothing to change: a connect has Linux's errors.
+func connectErrno(err error) error { return err }
 
 // noLoopbackError is what is said in place of connecting to CIDLocal, when that
 // would leave the machine.
@@ -97,7 +103,7 @@ func (s *kernelSocket) bindLoopback(a Addr) error {
 	if s.typ == Datagram {
 		return requireLoopback(a)
 	}
-	switch err := kernelError(s.c.Bind(sockaddr(Addr{CID: CIDLocal, Port: PortAny}))); {
+	switch err := s.Bind(Addr{CID: CIDLocal, Port: PortAny}); {
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return noLoopbackError{}
 	case errors.Is(err, unix.EINVAL):

@@ -27,7 +27,7 @@ func kernelOption(fd int, o Option) (uint64, error) {
 	case PendingError:
 		v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 		var errno syscall.Errno
-		errors.As(darwinConnectError(syscall.Errno(v)), &errno)
+		errors.As(connectErrno(syscall.Errno(v)), &errno)
 		return uint64(errno), err
 	case Unread:
 		return unsigned(unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NREAD))

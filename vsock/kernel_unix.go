@@ -5,13 +5,13 @@ package vsock
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/mdlayher/socket"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,21 +26,22 @@ func (kernelStack) Socket(t Type) (Socket, error) {
 	default:
 		return nil, ErrNotSupported
 	}
-	c, err := socket.Socket(afVsock, int(t), 0, "vsock", nil)
-	switch err = kernelError(err); {
+	fd, err := socketFD(t)
+	switch {
 	case errors.Is(err, unix.ESOCKTNOSUPPORT), errors.Is(err, unix.EPROTOTYPE),
 		t == Datagram && errors.Is(err, unix.ENODEV):
 		return nil, ErrNotSupported
 	case err != nil:
 		return nil, err
 	}
-	return &kernelSocket{c: c, typ: t}, nil
+	return newKernelSocket(fd, t)
 }
 
 // kernelSocket is a socket of the kernel, in the runtime's poller. For the kernel
 // it never blocks; waiting is the runtime's, and nonblock says whether to.
 type kernelSocket struct {
-	c        *socket.Conn
+	f        *os.File
+	rc       syscall.RawConn // of f
 	typ      Type
 	nonblock atomic.Bool
 	closed   atomic.Bool
@@ -48,6 +49,26 @@ type kernelSocket struct {
 	connect  connectState
 	watches  kernelWatches
 	messages kernelMessages
+}
+
+// newKernelSocket takes over a descriptor that does not block, and closes it if that fails.
+func newKernelSocket(fd int, t Type) (*kernelSocket, error) {
+	f := os.NewFile(uintptr(fd), "vsock")
+	rc, err := f.SyscallConn()
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return &kernelSocket{f: f, rc: rc, typ: t}, nil
+}
+
+// doNotBlock closes fd if it cannot be had not to block.
+func doNotBlock(fd int) error {
+	err := unix.SetNonblock(fd, true)
+	if err != nil {
+		_ = unix.Close(fd)
+	}
+	return err
 }
 
 func (s *kernelSocket) Type() Type { return s.typ }
@@ -61,10 +82,12 @@ func (s *kernelSocket) SetNonblock(on bool) error {
 }
 
 func (s *kernelSocket) Bind(a Addr) error {
-	return kernelError(s.c.Bind(sockaddr(a)))
+	return s.control(func(fd int) error { return unix.Bind(fd, sockaddr(a)) })
 }
 
-func (s *kernelSocket) Listen(backlog int) error { return kernelError(s.c.Listen(backlog)) }
+func (s *kernelSocket) Listen(backlog int) error {
+	return s.control(func(fd int) error { return unix.Listen(fd, backlog) })
+}
 
 func (s *kernelSocket) Accept() (Socket, Addr, error) {
 	var fd int
@@ -76,17 +99,16 @@ func (s *kernelSocket) Accept() (Socket, Addr, error) {
 	if err != nil {
 		return nil, Addr{}, err
 	}
-	c, err := socket.New(fd, "vsock")
-	if err != nil {
-		_ = unix.Close(fd)
-		return nil, Addr{}, kernelError(err)
-	}
 	a, err := fromSockaddr(sa)
 	if err != nil {
-		_ = c.Close()
+		_ = unix.Close(fd)
 		return nil, Addr{}, err
 	}
-	return &kernelSocket{c: c, typ: s.typ}, a, nil
+	c, err := newKernelSocket(fd, s.typ)
+	if err != nil {
+		return nil, Addr{}, err
+	}
+	return c, a, nil
 }
 
 func (s *kernelSocket) Shutdown(how How) error {
@@ -101,8 +123,8 @@ func (s *kernelSocket) Shutdown(how How) error {
 	default:
 		return syscall.EINVAL
 	}
-	if err := s.c.Shutdown(h); err != nil {
-		return kernelError(err)
+	if err := s.control(func(fd int) error { return unix.Shutdown(fd, h) }); err != nil {
+		return err
 	}
 	if how&ShutWrite != 0 {
 		s.wakeSenders()
@@ -117,7 +139,7 @@ func (s *kernelSocket) Close() error {
 		return net.ErrClosed
 	}
 	s.messages.close(s)
-	err := s.c.Close()
+	err := s.f.Close()
 	s.watches.close()
 	return kernelError(err)
 }
@@ -125,11 +147,7 @@ func (s *kernelSocket) Close() error {
 // LocalAddr puts the real CID in place of the wildcard that the kernel keeps for
 // a socket bound to any, as the guide says of bind. One that is not bound has it.
 func (s *kernelSocket) LocalAddr() (Addr, error) {
-	sa, err := s.c.Getsockname()
-	if err != nil {
-		return Addr{}, kernelError(err)
-	}
-	a, err := fromSockaddr(sa)
+	a, err := s.name(unix.Getsockname)
 	if err == nil && a.CID == CIDAny && a.Port != PortAny {
 		if cid, err := (kernelStack{}).LocalCID(); err == nil {
 			a.CID = cid
@@ -139,18 +157,36 @@ func (s *kernelSocket) LocalAddr() (Addr, error) {
 }
 
 func (s *kernelSocket) RemoteAddr() (Addr, error) {
-	sa, err := s.c.Getpeername()
+	return s.name(unix.Getpeername)
+}
+
+// name is what one of two system calls tells.
+func (s *kernelSocket) name(of func(fd int) (unix.Sockaddr, error)) (Addr, error) {
+	var sa unix.Sockaddr
+	err := s.control(func(fd int) (err error) {
+		sa, err = of(fd)
+		return err
+	})
 	if err != nil {
-		return Addr{}, kernelError(err)
+		return Addr{}, err
 	}
 	return fromSockaddr(sa)
+}
+
+// SetDeadline sets both at once, which is one change in the runtime's poller and not two.
+func (s *kernelSocket) SetDeadline(t time.Time) error {
+	if s.closed.Load() {
+		return net.ErrClosed
+	}
+	s.messages.setDeadline(s, t)
+	return kernelError(s.f.SetDeadline(t))
 }
 
 func (s *kernelSocket) SetReadDeadline(t time.Time) error {
 	if s.closed.Load() { // package os has an error of its own for it
 		return net.ErrClosed
 	}
-	return kernelError(s.c.SetReadDeadline(t))
+	return kernelError(s.f.SetReadDeadline(t))
 }
 
 func (s *kernelSocket) SetWriteDeadline(t time.Time) error {
@@ -158,17 +194,13 @@ func (s *kernelSocket) SetWriteDeadline(t time.Time) error {
 		return net.ErrClosed
 	}
 	s.messages.setDeadline(s, t)
-	return kernelError(s.c.SetWriteDeadline(t))
+	return kernelError(s.f.SetWriteDeadline(t))
 }
 
 // control makes a system call that does not wait.
 func (s *kernelSocket) control(f func(fd int) error) error {
-	rc, err := s.c.SyscallConn()
-	if err != nil {
-		return kernelError(err)
-	}
 	var ferr error
-	if err := rc.Control(func(fd uintptr) { ferr = f(int(fd)) }); err != nil {
+	if err := s.rc.Control(func(fd uintptr) { ferr = f(int(fd)) }); err != nil {
 		return s.rawError(err)
 	}
 	return ferr
@@ -193,21 +225,16 @@ func fromSockaddr(sa unix.Sockaddr) (Addr, error) {
 	return Addr{CID: vm.CID, Port: vm.Port}, nil
 }
 
-// kernelError takes off what os and socket wrap around the socket's own error.
-// EBADF is what package socket says of a socket that was closed.
+// kernelError takes off what package os wraps around the socket's own error.
 func kernelError(err error) error {
-	if err == nil { // before what follows takes memory
-		return nil
+	if err == nil || errors.Is(err, io.EOF) { // before what follows takes memory
+		return err
 	}
 	var pe *os.PathError
 	if errors.As(err, &pe) {
 		err = pe.Err
 	}
-	var se *os.SyscallError
-	if errors.As(err, &se) {
-		err = se.Err
-	}
-	if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EBADF) {
+	if errors.Is(err, os.ErrClosed) {
 		return net.ErrClosed
 	}
 	return err

@@ -8,9 +8,7 @@ require (
 )
 
 require (
-	github.com/mdlayher/socket v0.8.0 // indirect
 	go.uber.org/goleak v1.3.0 // indirect
-	golang.org/x/sync v0.24.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 )
 

@@ -64,23 +64,37 @@ var nameTests = []test{
 			r.Errorf("%v > %v has become %v > %v", name, peer, r.name(a), r.peerName(a))
 		}
 	}},
-	{name: "of Conn and Listener", run: func(r *rig) {
-		ln, err := (&vsock.ListenConfig{Stack: r.B.Stack}).Listen(r.Context(), anyAddr)
-		r.ok(err, "listen")
-		r.own(ln.Socket())
-		addr, _ := ln.Addr().(vsock.Addr)
-		addr.CID = r.B.CID
-		a, err := vsock.Dial(r.Context(), r.A.Stack, addr)
-		r.ok(err, "dial")
-		r.own(a.Socket())
-		b, err := ln.AcceptConn()
-		r.ok(err, "accept")
-		r.own(b.Socket())
-		local, _ := a.LocalAddr().(vsock.Addr)
-		if a.RemoteAddr() != b.LocalAddr() || b.RemoteAddr() != r.B.Traits.seen(local) {
-			r.Errorf("%v > %v at one end, %v > %v at the other", a.LocalAddr(), a.RemoteAddr(), b.LocalAddr(), b.RemoteAddr())
-		}
+	{name: "of Conn and Listener", run: func(r *rig) { r.connNames(anyAddr) }},
+	{name: "of Conn and Listener, one CID", run: func(r *rig) {
+		r.connNames(vsock.Addr{CID: r.B.CID, Port: vsock.PortAny})
 	}},
+}
+
+// connNames has both ends of a Conn tell the names that their sockets do, where B listens at an
+// address.
+func (r *rig) connNames(at vsock.Addr) {
+	r.Helper()
+	ln, err := (&vsock.ListenConfig{Stack: r.B.Stack}).Listen(r.Context(), at)
+	r.ok(err, "listen")
+	r.own(ln.Socket())
+	addr, _ := ln.Addr().(vsock.Addr)
+	addr.CID = r.B.CID
+	a, err := vsock.Dial(r.Context(), r.A.Stack, addr)
+	r.ok(err, "dial")
+	r.own(a.Socket())
+	b, err := ln.AcceptConn()
+	r.ok(err, "accept")
+	r.own(b.Socket())
+	local, _ := a.LocalAddr().(vsock.Addr)
+	if a.RemoteAddr() != b.LocalAddr() || b.RemoteAddr() != r.B.Traits.seen(local) {
+		r.Errorf("%v > %v at one end, %v > %v at the other", a.LocalAddr(), a.RemoteAddr(), b.LocalAddr(), b.RemoteAddr())
+	}
+	for _, c := range []*vsock.Conn{a, b} {
+		if c.LocalAddr() != r.name(c.Socket()) || c.RemoteAddr() != r.peerName(c.Socket()) {
+			r.Errorf("a Conn is %v > %v, and its socket %v > %v",
+				c.LocalAddr(), c.RemoteAddr(), r.name(c.Socket()), r.peerName(c.Socket()))
+		}
+	}
 }
 
 // noPeer says that a socket has no peer to be named.

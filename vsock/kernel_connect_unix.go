@@ -1,0 +1,62 @@
+//go:build linux || darwin
+
+package vsock
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// connectWait connects, and waits until that has succeeded or failed, or the context has
+// ended, whose error it then returns.
+func (s *kernelSocket) connectWait(ctx context.Context, sa unix.Sockaddr) error {
+	begun := false
+	call := func(fd int) error {
+		if begun {
+			return connected(fd)
+		}
+		begun = true
+		err := unix.Connect(fd, sa)
+		if errors.Is(err, unix.EINPROGRESS) {
+			return unix.EAGAIN // which makes wait wait
+		}
+		return connectErrno(err)
+	}
+	if ctx.Done() == nil {
+		return s.wait(syscall.RawConn.Write, 0, call)
+	}
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = s.f.SetWriteDeadline(time.Unix(1, 0))
+		close(ended)
+	})
+	err := s.wait(syscall.RawConn.Write, 0, call)
+	if !stop() { // the deadline is the context's
+		<-ended
+		_ = s.f.SetWriteDeadline(time.Time{})
+		if err != nil {
+			return ctx.Err()
+		}
+	}
+	return err
+}
+
+// connected tells how a connect has ended, or EAGAIN that it has not: the runtime also wakes
+// for what was before it began. A peer's name has who is connected only, and most are.
+func connected(fd int) error {
+	if _, err := unix.Getpeername(fd); err == nil {
+		return nil
+	}
+	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	switch {
+	case err != nil:
+		return err
+	case v != 0:
+		return connectErrno(syscall.Errno(v))
+	}
+	return unix.EAGAIN
+}
