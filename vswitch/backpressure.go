@@ -32,8 +32,8 @@ const (
 	// heldBackOfMixed is the part of the time for which it is held back at most, if what
 	// it sends is not for one receiver alone: an eighth. A receiver that takes much, and stops,
 	// and so on, holds up no more of what is for others, which also share with it the time
-	// in which it takes: more than half is theirs all the same. Of what goes to slow ones, all
-	// that is lost is that some more of it is copied twice.
+	// in which it takes: about half is theirs all the same. What goes to slow ones is copied to
+	// the queue all the sooner.
 	heldBackOfMixed = 8
 )
 
