@@ -59,6 +59,7 @@ type Device struct {
 	restTimer *time.Timer  // under tx.mu
 	resting   atomic.Bool  // TX rests until there is room for replies
 	leftover  spin.Leftover
+	turns     spin.Turns
 
 	// Under rx.mu.
 	rxHeader [packet.HeaderSize]byte

@@ -65,6 +65,9 @@ func (s txSource) Ready() bool { return s.d.txReady() }
 // TakeSome implements spin.Source.
 func (s txSource) TakeSome() bool { return s.d.sendBatch() }
 
+// Turns implements spin.Source.
+func (s txSource) Turns() *spin.Turns { return &s.d.turns }
+
 // resumeTX does what txLoop does at a kick. It is harmless at any time.
 func (d *Device) resumeTX() { spin.All(txSource{d}) }
 

@@ -25,6 +25,7 @@ type rx struct {
 	over     bool // the ring is broken, or about to be unmapped
 	ring     *virtqueue.Driver
 	left     spin.Leftover
+	turns    spin.Turns
 	buffer   [queueSize]uint16 // by descriptor: which buffer it holds
 	spare    idle
 	rotation rotation // of these, while someone polls
@@ -98,6 +99,9 @@ func (s rxSource) Ready() bool { return s.r.ready() }
 
 // TakeSome implements spin.Source.
 func (s rxSource) TakeSome() bool { return s.r.take() }
+
+// Turns implements spin.Source.
+func (s rxSource) Turns() *spin.Turns { return &s.r.turns }
 
 // take passes on some of what has arrived.
 func (r *rx) take() (more bool) {

@@ -13,31 +13,40 @@ func work(d time.Duration) {
 	}
 }
 
-// source has so many batches, each of which takes some time and wakes a goroutine.
+// source has so many batches, each of which takes some time and makes a goroutine able to run.
 type source struct {
-	left  int
-	takes time.Duration
-	wake  chan struct{}
-	turns atomic.Int32 // of that one
+	takes  time.Duration
+	wakes  func(batch int32) bool // whether that is noted
+	fitful bool                   // it is empty after each
+	turns  Turns
 
-	taken  int32
-	prompt int // batches that came after it had its turn for all before
+	left, taken int32
+	empty       bool
+	wake        chan struct{}
+	had         atomic.Int32 // batches that the goroutine had its turn for
+	prompt      int          // batches that came after it had its turn for all before
 }
 
 func (s *source) Ready() bool { return s.left > 0 }
 
+func (s *source) Turns() *Turns { return &s.turns }
+
 func (s *source) TakeSome() bool {
-	if s.left == 0 {
+	if s.left == 0 || s.empty {
+		s.empty = false
 		return false
 	}
-	if s.turns.Load() == s.taken {
+	if s.taken > 0 && s.had.Load() == s.taken {
 		s.prompt++
 	}
 	work(s.takes)
 	s.left--
 	s.taken++
+	s.empty = s.fitful
 	s.wake <- struct{}{}
-	Woke()
+	if s.wakes(s.taken) {
+		Woke()
+	}
 	return true
 }
 
@@ -48,18 +57,28 @@ func TestBatches(t *testing.T) {
 		batches = 500
 		batch   = 50 * time.Microsecond
 	)
+	always := func(int32) bool { return true }
 	for name, tc := range map[string]struct {
-		turn        time.Duration
+		wakes       func(batch int32) bool
+		fitful      bool
+		turn, due   time.Duration
 		least, most int // batches after a turn for all before
 	}{
 		// Half of them: the machine may be busy with something else during a turn, which then
 		// counts as long.
-		"short turns": {0, batches / 2, batches},
-		"long turns":  {10 * batch, 1, batches / 5},
+		"short turns":             {always, false, 0, 0, batches / 2, batches},
+		"short turns, fitful":     {always, true, 0, 0, batches / 2, batches},
+		"long turns":              {always, false, 10 * batch, 0, batches / 50, batches / 5},
+		"long turns, fitful":      {always, true, 10 * batch, 0, batches / 50, batches / 5},
+		"nobody is woken":         {func(int32) bool { return false }, false, 0, 0, 0, batches / 10},
+		"woken before one is due": {func(n int32) bool { return n == 1 }, false, 0, 10 * batch, 1, batches / 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-			s := &source{left: batches, takes: batch, wake: make(chan struct{}, batches)}
+			s := &source{
+				takes: batch, wakes: tc.wakes, fitful: tc.fitful, left: batches, wake: make(chan struct{}, batches),
+			}
+			s.turns.due.Store(int64(time.Since(epoch) + tc.due))
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
@@ -68,7 +87,7 @@ func TestBatches(t *testing.T) {
 					if len(s.wake) == 0 {
 						work(tc.turn)
 					}
-					s.turns.Add(1)
+					s.had.Add(1)
 				}
 			}()
 			runtime.Gosched() // to that one, so that it waits
