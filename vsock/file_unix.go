@@ -31,50 +31,53 @@ func (s *kernelSocket) File() (f *os.File, err error) {
 	return f, err
 }
 
-// fileSocket makes a socket of a copy of f, if it is one of ours.
+// fileSocket makes a socket of a copy of f, if it is one of ours. Only then is it had not to
+// block, which both share.
 func fileSocket(f *os.File) (*kernelSocket, error) {
 	fd, err := copyFD(f)
 	if err != nil {
 		return nil, err
 	}
-	s, err := newKernelSocket(fd, 0)
+	t, err := typeOf(fd)
 	if err != nil {
+		_ = unix.Close(fd)
 		return nil, err
 	}
-	var typ int
-	err = s.control(func(fd int) (err error) {
-		if typ, err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE); err != nil {
-			return err
-		}
-		sa, err := unix.Getsockname(fd)
-		if _, ok := sa.(*unix.SockaddrVM); err == nil && !ok {
-			err = unix.EAFNOSUPPORT
-		}
-		return err
-	})
-	if err != nil {
-		_ = s.Close()
+	if err := doNotBlock(fd); err != nil {
 		return nil, err
 	}
-	s.typ = Type(typ)
-	return s, nil
+	return newKernelSocket(fd, t)
 }
 
-// copyFD copies the descriptor of f, and has both not block: that is a flag of what they share.
+// copyFD copies the descriptor of f.
 func copyFD(f *os.File) (fd int, err error) {
 	rc, err := f.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
-	cerr := rc.Control(func(old uintptr) {
-		if fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0); err == nil {
-			err = doNotBlock(fd)
-		}
+	closed := rc.Control(func(old uintptr) {
+		fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0)
 	})
-	if cerr != nil { // package os has an error for that which matches nothing
+	if closed != nil { // by package os, in an error that matches nothing
 		return 0, net.ErrClosed
 	}
 	return fd, err
+}
+
+// typeOf tells the type of a socket, if it is one of ours.
+func typeOf(fd int) (Type, error) {
+	t, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err != nil {
+		return 0, err
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0, err
+	}
+	if _, ok := sa.(*unix.SockaddrVM); !ok {
+		return 0, unix.EAFNOSUPPORT
+	}
+	return Type(t), nil
 }
 
 // fileListens asks, where the system can tell.

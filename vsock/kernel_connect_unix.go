@@ -5,6 +5,7 @@ package vsock
 import (
 	"context"
 	"errors"
+	"os"
 	"syscall"
 	"time"
 
@@ -38,7 +39,7 @@ func (s *kernelSocket) connectWait(ctx context.Context, sa unix.Sockaddr) error 
 	if !stop() { // the deadline is the context's
 		<-ended
 		_ = s.f.SetWriteDeadline(time.Time{})
-		if err != nil {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return ctx.Err()
 		}
 	}
@@ -46,9 +47,11 @@ func (s *kernelSocket) connectWait(ctx context.Context, sa unix.Sockaddr) error 
 }
 
 // connected tells how a connect has ended, or EAGAIN that it has not: the runtime also wakes
-// for what was before it began. A peer's name has who is connected only, and most are.
+// for what was before it began. Only who is connected has a peer's name, and that is asked for
+// first, since most connects succeed.
 func connected(fd int) error {
-	if _, err := unix.Getpeername(fd); err == nil {
+	_, unnamed := unix.Getpeername(fd)
+	if unnamed == nil {
 		return nil
 	}
 	v, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
@@ -57,6 +60,8 @@ func connected(fd int) error {
 		return err
 	case v != 0:
 		return connectErrno(syscall.Errno(v))
+	case errors.Is(unnamed, unix.EINVAL):
+		return nil // macOS, bsd/kern/uipc_syscalls.c: it was connected, and is shut down
 	}
 	return unix.EAGAIN
 }

@@ -95,8 +95,8 @@ func (s *kernelSocket) Connect(ctx context.Context, a Addr) error {
 	timed, cancel := withConnectTimeout(ctx, s.connect.timeout.Load())
 	defer cancel()
 	err := s.connectWait(timed, sa)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return syscall.ETIMEDOUT
+	if cause := context.Cause(timed); errors.Is(err, context.DeadlineExceeded) && errors.Is(cause, syscall.ETIMEDOUT) {
+		return cause
 	}
 	return err
 }

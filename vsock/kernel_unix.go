@@ -175,26 +175,17 @@ func (s *kernelSocket) name(of func(fd int) (unix.Sockaddr, error)) (Addr, error
 
 // SetDeadline sets both at once, which is one change in the runtime's poller and not two.
 func (s *kernelSocket) SetDeadline(t time.Time) error {
-	if s.closed.Load() {
-		return net.ErrClosed
-	}
 	s.messages.setDeadline(s, t)
-	return kernelError(s.f.SetDeadline(t))
+	return s.rawError(s.f.SetDeadline(t))
 }
 
 func (s *kernelSocket) SetReadDeadline(t time.Time) error {
-	if s.closed.Load() { // package os has an error of its own for it
-		return net.ErrClosed
-	}
-	return kernelError(s.f.SetReadDeadline(t))
+	return s.rawError(s.f.SetReadDeadline(t))
 }
 
 func (s *kernelSocket) SetWriteDeadline(t time.Time) error {
-	if s.closed.Load() {
-		return net.ErrClosed
-	}
 	s.messages.setDeadline(s, t)
-	return kernelError(s.f.SetWriteDeadline(t))
+	return s.rawError(s.f.SetWriteDeadline(t))
 }
 
 // control makes a system call that does not wait.
@@ -206,10 +197,10 @@ func (s *kernelSocket) control(f func(fd int) error) error {
 	return ferr
 }
 
-// rawError is kernelError for package os's RawConn, whose error after Close
+// rawError is kernelError for deadlines and RawConn of package os, whose error after Close
 // matches nothing.
 func (s *kernelSocket) rawError(err error) error {
-	if s.closed.Load() {
+	if err != nil && s.closed.Load() {
 		return net.ErrClosed
 	}
 	return kernelError(err)

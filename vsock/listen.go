@@ -98,14 +98,13 @@ func (c *ListenConfig) listen(ctx context.Context, a Addr) (_ *Listener, err err
 	if err != nil {
 		return nil, err
 	}
-	return &Listener{s: s, addr: local, one: a.CID != CIDAny}, nil
+	return &Listener{s: s, addr: local}, nil
 }
 
 // A Listener accepts connections: a net.Listener.
 type Listener struct {
 	s    Socket
 	addr Addr
-	one  bool // bound to one CID, which is then that of its connections too
 }
 
 var _ net.Listener = (*Listener)(nil)
@@ -128,12 +127,10 @@ func (l *Listener) AcceptConn() (*Conn, error) {
 	if err != nil {
 		return nil, opError("accept", nil, l.addr, err)
 	}
-	local := l.addr
-	if !l.one {
-		if local, err = s.LocalAddr(); err != nil {
-			_ = s.Close()
-			return nil, opError("accept", nil, l.addr, err)
-		}
+	local, err := s.LocalAddr()
+	if err != nil {
+		_ = s.Close()
+		return nil, opError("accept", nil, l.addr, err)
 	}
 	return &Conn{s: s, local: local, remote: remote}, nil
 }
