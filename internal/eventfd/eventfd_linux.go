@@ -22,6 +22,10 @@ type Event struct {
 	f    *os.File
 	rc   syscall.RawConn
 	idle atomic.Uint64 // signals for nothing, of Serve
+
+	// Of Serve.
+	nudged      atomic.Bool // by Look, beside the signal
+	interrupted atomic.Bool
 }
 
 // Of signals that come for nothing, so many in a row within so short a time have Serve
@@ -83,6 +87,9 @@ func (e *Event) Serve(ready func() bool, work func()) {
 			asked = true
 			return false
 		}
+		if e.nudged.Swap(false) { // twice for one signal
+			return false
+		}
 		e.idle.Add(1)
 		if idle++; idle < idleBurst {
 			return false
@@ -91,7 +98,15 @@ func (e *Event) Serve(ready func() bool, work func()) {
 		idle, pause, since = 0, now.Sub(since) < idleTime, now
 		return pause
 	}
-	for e.rc.Read(f) == nil {
+	e.beginServing()
+	defer e.endServing()
+	for {
+		if err := e.rc.Read(f); err != nil {
+			if e.wasNudged(err) {
+				continue
+			}
+			return
+		}
 		if asked = false; pause {
 			pause = false
 			time.Sleep(idlePause)
@@ -106,13 +121,17 @@ func (e *Event) Serve(ready func() bool, work func()) {
 func (e *Event) Idle() uint64 { return e.idle.Load() }
 
 // Interrupt ends Wait and Serve, now and from now on.
-func (e *Event) Interrupt() { _ = e.f.SetReadDeadline(time.Unix(1, 0)) }
+func (e *Event) Interrupt() {
+	e.interrupted.Store(true)
+	_ = e.f.SetReadDeadline(longAgo)
+}
 
 // File gives the file, to be passed to another process.
 func (e *Event) File() *os.File { return e.f }
 
 // Close ends Wait and releases the descriptor.
 func (e *Event) Close() error {
+	e.endServing()
 	e.retire()
 	return e.f.Close()
 }

@@ -97,6 +97,9 @@ func lookFor(done func() bool, r Ring, trickles, shares bool) bool {
 	defer l.left(r)
 	l.use(r)
 	begun := time.Now()
+	if shares {
+		bells(begun)
+	}
 	for trickles && time.Since(begun) < gather {
 		if done() {
 			return true
@@ -121,6 +124,9 @@ func lookFor(done func() bool, r Ring, trickles, shares bool) bool {
 			continue
 		}
 		now := time.Now()
+		if shares {
+			bells(now)
+		}
 		took := gaveWay(now)
 		if now.After(until) || took > crowded {
 			return done() // while others had their turn
