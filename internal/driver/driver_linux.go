@@ -120,8 +120,10 @@ func (d *Driver) Start(in packet.Sink) error {
 	if err != nil {
 		return fmt.Errorf("driver: CID %d: %w", d.cid, err)
 	}
-	d.loops.Go(d.rx.loop)
-	d.loops.Go(d.tx.loop)
+	d.loops.Go(func() {
+		d.loops.Go(d.tx.loop) // before this one can end the session, which waits for both
+		d.rx.loop()
+	})
 	go func() { d.fail(d.frontend.Wait()) }()
 	return nil
 }

@@ -77,19 +77,21 @@ func (e *Event) Wait(ready func() bool) bool {
 // Serve waits and works, over and over, until Interrupt or Close. It costs no
 // memory each time around, as Wait would.
 func (e *Event) Serve(ready func() bool, work func()) {
-	asked, idle, pause, since := false, 0, false, time.Now()
+	asked, twice, idle, pause, since := false, false, 0, false, time.Now()
 	f := func(uintptr) bool {
 		if ready() {
-			idle = 0
+			idle, twice = 0, false
 			return true
 		}
 		if !asked { // before it has waited
 			asked = true
 			return false
 		}
-		if e.nudged.Swap(false) { // twice for one signal
+		if e.nudged.Swap(false) && !twice { // one signal is found by Look, and by the runtime
+			twice = true
 			return false
 		}
+		twice = false
 		e.idle.Add(1)
 		if idle++; idle < idleBurst {
 			return false
@@ -131,7 +133,7 @@ func (e *Event) File() *os.File { return e.f }
 
 // Close ends Wait and releases the descriptor.
 func (e *Event) Close() error {
+	e.retire() // first, so that Serve does not begin after the other
 	e.endServing()
-	e.retire()
 	return e.f.Close()
 }

@@ -54,15 +54,15 @@ func (e *Event) beginServing() {
 		}
 		served.epoll, served.events = fd, make(map[int32]*Event)
 	}
-	ev := unix.EpollEvent{Events: unix.EPOLLIN | 1<<31, Fd: int32(e.fd)} // EPOLLET, which package unix has negative
+	ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLET, Fd: int32(e.fd)}
 	if unix.EpollCtl(served.epoll, unix.EPOLL_CTL_ADD, e.fd, &ev) == nil {
 		served.events[ev.Fd] = e
 	}
 	closeUnused()
 }
 
-// endServing comes before e is closed: the other side has the same file, so that the epoll would
-// keep it.
+// endServing comes before e's descriptor is closed: the other side has the same file, so that the
+// epoll would keep it.
 func (e *Event) endServing() {
 	served.mu.Lock()
 	defer served.mu.Unlock()
@@ -95,5 +95,9 @@ func (e *Event) wasNudged(err error) bool {
 		return false
 	}
 	_ = e.f.SetReadDeadline(time.Time{})
-	return !e.interrupted.Load() // whose deadline this may have taken away
+	if e.interrupted.Load() { // meanwhile: that deadline is to stay
+		_ = e.f.SetReadDeadline(longAgo)
+		return false
+	}
+	return true
 }

@@ -96,10 +96,10 @@ func lookFor(done func() bool, r Ring, trickles, shares bool) bool {
 	l.lookers.Add(1)
 	defer l.left(r)
 	l.use(r)
-	begun := time.Now()
-	if shares {
-		bells(begun)
+	if shares && bells() {
+		runtime.Gosched()
 	}
+	begun := time.Now()
 	for trickles && time.Since(begun) < gather {
 		if done() {
 			return true
@@ -117,6 +117,9 @@ func lookFor(done func() bool, r Ring, trickles, shares bool) bool {
 			return true
 		}
 		clock := n == next
+		if clock && shares {
+			bells()
+		}
 		if clock && shares || found && wakes.Load() != woken {
 			runtime.Gosched() // to whoever waited for that
 		}
@@ -124,9 +127,6 @@ func lookFor(done func() bool, r Ring, trickles, shares bool) bool {
 			continue
 		}
 		now := time.Now()
-		if shares {
-			bells(now)
-		}
 		took := gaveWay(now)
 		if now.After(until) || took > crowded {
 			return done() // while others had their turn
