@@ -13,7 +13,7 @@ import (
 
 // benchCompare compares transports.
 type benchCompare struct {
-	Only   []string      `help:"Compare these only." placeholder:"NAME"`
+	Only   []string      `help:"Compare these only, and those of --device." placeholder:"NAME"`
 	Metric []string      `help:"Measure only what begins so: up, down-64, round-trip, connect." placeholder:"NAME"`
 	Device []string      `sep:"none" help:"A vhost-user vsock back-end that runs, to compare with." placeholder:"NAME=SOCKET,uds=PATH"`
 	Rounds int           `default:"5" help:"How often everything is measured."`

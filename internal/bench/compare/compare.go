@@ -22,7 +22,8 @@ const (
 
 // Config says what to compare.
 type Config struct {
-	// Transports are the names of those to compare. Default: all.
+	// Transports are the names of those to compare, beside all Devices, which may be named
+	// too. Default: all.
 	Transports []string
 
 	// Metrics are the names of what to measure, or how they begin. Default: all.
@@ -73,9 +74,13 @@ func builtin() []transport {
 }
 
 func (c *Config) transports() (all []transport, err error) {
+	names := Names()
+	for _, d := range c.Devices {
+		names = append(names, d.Name)
+	}
 	for _, name := range c.Transports {
-		if !slices.Contains(Names(), name) {
-			return nil, bench.ConfigErrorf("compare: there is no transport %q; choose from %s", name, strings.Join(Names(), ", "))
+		if !slices.Contains(names, name) {
+			return nil, bench.ConfigErrorf("compare: there is no transport %q; choose from %s", name, strings.Join(names, ", "))
 		}
 	}
 	for _, t := range builtin() {

@@ -36,10 +36,13 @@ func TestDevice(t *testing.T) {
 	}()
 
 	rep, err := Run(t.Context(), Config{
-		Transports: []string{"limit"}, Devices: []Device{d}, Rounds: 1, Time: 10 * time.Millisecond, Child: testChild(t),
+		Transports: []string{d.Name}, Devices: []Device{d}, Rounds: 1, Time: 10 * time.Millisecond, Child: testChild(t),
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(rep.Entries) != 1 {
+		t.Errorf("%d are compared, and one was named", len(rep.Entries))
 	}
 	if err := l.Close(); err != nil {
 		t.Error(err)
