@@ -18,11 +18,16 @@ var _ net.Conn = (*Conn)(nil)
 
 // NewConn makes a Conn of a socket that is connected.
 func NewConn(s Socket) (*Conn, error) {
-	local, err := s.LocalAddr()
+	remote, err := s.RemoteAddr()
 	if err != nil {
 		return nil, err
 	}
-	remote, err := s.RemoteAddr()
+	return newConn(s, remote)
+}
+
+// newConn makes a Conn of a socket of which it is known whom it is connected to.
+func newConn(s Socket, remote Addr) (*Conn, error) {
+	local, err := s.LocalAddr()
 	if err != nil {
 		return nil, err
 	}

@@ -100,11 +100,7 @@ func (d *Dialer) dial(ctx context.Context, a Addr) (_ *Conn, err error) {
 	if err := s.Connect(ctx, a); err != nil {
 		return nil, connectError(err)
 	}
-	local, err := s.LocalAddr()
-	if err != nil {
-		return nil, err
-	}
-	return &Conn{s: s, local: local, remote: a}, nil
+	return newConn(s, a)
 }
 
 // typeOr gives Stream in place of none.

@@ -34,7 +34,11 @@ func (kernelStack) Socket(t Type) (Socket, error) {
 	case err != nil:
 		return nil, err
 	}
-	return newKernelSocket(fd, t)
+	s, err := newKernelSocket(fd, t)
+	if err != nil {
+		return nil, err // and not a Socket that is a nil pointer
+	}
+	return s, nil
 }
 
 // kernelSocket is a socket of the kernel, in the runtime's poller. For the kernel

@@ -127,12 +127,12 @@ func (l *Listener) AcceptConn() (*Conn, error) {
 	if err != nil {
 		return nil, opError("accept", nil, l.addr, err)
 	}
-	local, err := s.LocalAddr()
+	c, err := newConn(s, remote)
 	if err != nil {
 		_ = s.Close()
 		return nil, opError("accept", nil, l.addr, err)
 	}
-	return &Conn{s: s, local: local, remote: remote}, nil
+	return c, nil
 }
 
 // Close stops listening and resets the connections that nobody accepted.
