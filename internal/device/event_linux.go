@@ -5,7 +5,6 @@ import (
 
 	"vsockets.dev/internal/eventfd"
 	"vsockets.dev/internal/guestmem"
-	"vsockets.dev/internal/packet"
 )
 
 // transportReset is the one event that there is: the guest's connections are over,
@@ -103,8 +102,8 @@ func (d *Device) tryEvent() error {
 			return nil
 		}
 		n := min(q.chain.WriteLen, eventSize)
-		to := packet.CursorAt(q.chain.Writable)
-		to.Write(binary.LittleEndian.AppendUint32(nil, transportReset))
+		to := cursorAt(q.chain.Writable)
+		to.write(binary.LittleEndian.AppendUint32(nil, transportReset))
 		q.ring.Push(q.chain.Head, uint32(n))
 		if n == eventSize {
 			d.resetDue = false

@@ -133,7 +133,7 @@ func (d *Device) putReplies() error {
 // n bytes of the payload if the guest has no more buffers.
 func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
 	q := &d.rx
-	from := packet.CursorAt(p.Payload)
+	from := cursorAt(p.Payload)
 	for shown := 0; ; {
 		if ok, err := d.popRX(); !ok || err != nil {
 			return n, false, err
@@ -151,9 +151,9 @@ func (d *Device) put(p *packet.Packet) (n int, ok bool, err error) {
 		h := p.Part(n, min(rest, room))
 		h.Encode(&d.rxHeader)
 		q.tail.Clear()
-		to := packet.CursorAt(q.chain.Writable)
-		to.Write(d.rxHeader[:])
-		to.CopyFrom(&from, int(h.Len))
+		to := cursorAt(q.chain.Writable)
+		to.write(d.rxHeader[:])
+		to.copyFrom(&from, int(h.Len))
 		q.ring.Push(q.chain.Head, packet.HeaderSize+h.Len)
 		q.held = false
 		if d.grows() {

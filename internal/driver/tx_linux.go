@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"vsockets.dev/internal/bulk"
 	"vsockets.dev/internal/eventfd"
 	"vsockets.dev/internal/grow"
 	"vsockets.dev/internal/packet"
@@ -138,7 +139,7 @@ func (t *tx) put(p *packet.Packet) error {
 	p.Encode((*[packet.HeaderSize]byte)(b))
 	rest := b[packet.HeaderSize:]
 	for _, s := range p.Payload {
-		rest = rest[copy(rest, s):]
+		rest = rest[bulk.Copy(rest, s):]
 	}
 	n := packet.HeaderSize + p.Len
 	t.tail.Clear()

@@ -9,6 +9,7 @@
 package grow
 
 import (
+	"vsockets.dev/internal/bulk"
 	"vsockets.dev/internal/guestmem"
 	"vsockets.dev/internal/packet"
 )
@@ -61,7 +62,7 @@ func (t *Tail) Append(p *packet.Packet) bool {
 	}
 	room := t.room
 	for _, s := range p.Payload {
-		room = room[copy(room, s):]
+		room = room[bulk.Copy(room, s):]
 	}
 	if !t.length.CompareAndSwap(old, old+p.Len) {
 		t.Clear()

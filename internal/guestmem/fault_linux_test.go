@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"vsockets.dev/internal/bulk"
 )
 
 // guarded is how an entry point that touches guest memory looks.
@@ -29,6 +31,8 @@ func TestFault(t *testing.T) {
 		"copy from":   func(b []byte) { copy(private, b) },
 		"copy to":     func(b []byte) { copy(b, private) },
 		"short copy":  func(b []byte) { copy(private, b[:44]) },
+		"bulk from":   func(b []byte) { bulk.Copy(private, b) },
+		"bulk to":     func(b []byte) { bulk.Copy(b, private) },
 		"clear":       func(b []byte) { clear(b) },
 		"atomic load": func(b []byte) { w, _ := WordAt(b, 0); w.Load() },
 		"atomic store": func(b []byte) {

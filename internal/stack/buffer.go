@@ -3,6 +3,8 @@ package stack
 import (
 	"math/bits"
 	"sync"
+
+	"vsockets.dev/internal/bulk"
 )
 
 // buffer is a ring of bytes that were received and not read. It has memory only
@@ -41,8 +43,8 @@ func (b *buffer) write(p []byte, limit int) {
 	b.grow(b.n+len(p), limit)
 	mem := *b.mem
 	w := (b.r + b.n) & (len(mem) - 1)
-	n := copy(mem[w:], p)
-	copy(mem, p[n:])
+	n := bulk.Copy(mem[w:], p)
+	bulk.Copy(mem, p[n:])
 	b.n += len(p)
 }
 
@@ -74,8 +76,8 @@ func (b *buffer) peek(p []byte) int {
 	}
 	mem := *b.mem
 	first := mem[b.r:min(b.r+b.n, len(mem))]
-	n := copy(p, first)
-	return n + copy(p[n:], mem[:b.n-len(first)])
+	n := bulk.Copy(p, first)
+	return n + bulk.Copy(p[n:], mem[:b.n-len(first)])
 }
 
 // read takes bytes out.

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"syscall"
 
+	"vsockets.dev/internal/bulk"
 	"vsockets.dev/internal/packet"
 	"vsockets.dev/vsock"
 )
@@ -145,7 +146,7 @@ func (c *conn) fillParked(segs [][]byte) ([][]byte, int) {
 		}
 	}()
 	for i, s := range segs {
-		n := copy(c.parked[c.parkedN:], s)
+		n := bulk.Copy(c.parked[c.parkedN:], s)
 		c.parkedN += n
 		if n < len(s) {
 			return segs[i:], n

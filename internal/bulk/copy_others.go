@@ -1,0 +1,7 @@
+//go:build !amd64
+
+package bulk
+
+const wholeLines = false
+
+func copyLines(_, _ *byte, _ uintptr) {}
