@@ -99,16 +99,10 @@ func lookFor(done func() bool, r Ring, trickles, shares bool) bool {
 	if shares && bells() {
 		runtime.Gosched()
 	}
-	begun := time.Now()
-	for trickles && time.Since(begun) < gather {
-		if done() {
-			return true
-		}
+	if trickles && gathered(done) {
+		return true
 	}
-	until := begun.Add(budget)
-	if shares {
-		until = begun.Add(lastBudget)
-	}
+	var until time.Time // is set when the clock is read: most looks end before
 	next := looksPerClock
 	for n := 1; ; n++ {
 		woken := wakes.Load()
@@ -127,6 +121,12 @@ func lookFor(done func() bool, r Ring, trickles, shares bool) bool {
 			continue
 		}
 		now := time.Now()
+		if until.IsZero() {
+			until = now.Add(budget)
+			if shares {
+				until = now.Add(lastBudget)
+			}
+		}
 		took := gaveWay(now)
 		if now.After(until) || took > crowded {
 			return done() // while others had their turn
@@ -135,6 +135,16 @@ func lookFor(done func() bool, r Ring, trickles, shares bool) bool {
 			next = n + sharedLooks
 		}
 	}
+}
+
+// gathered waits while more comes together, and says whether the wait is over already.
+func gathered(done func() bool) bool {
+	for begun := time.Now(); time.Since(begun) < gather; {
+		if done() {
+			return true
+		}
+	}
+	return false
 }
 
 // gaveWay gives way, and tells how long that took.
