@@ -8,14 +8,15 @@ package bulk
 // and over does so each time. REP MOVSB knows that all of the line will be written, and reads
 // nothing: where the two share no cache, it takes a fifth of the time, see docs/PERFORMANCE.md.
 // The builtin uses such an instruction on some processors only (Go 1.26, runtime/memmove_amd64.s).
-// What was copied is in the cache afterwards either way.
 func Copy(dst, src []byte) int {
 	n := min(len(dst), len(src))
 	if n < least || !wholeLines {
 		return copy(dst, src)
 	}
-	read(src[:n])
-	copyLines(&dst[0], &src[0], uintptr(n))
+	noteCopy(dst[:n], src[:n])
+	if !copyLines(&dst[0], &src[0], uintptr(n)) {
+		return copy(dst, src)
+	}
 	return n
 }
 

@@ -4,4 +4,4 @@ package bulk
 
 const wholeLines = false
 
-func copyLines(_, _ *byte, _ uintptr) {}
+func copyLines(_, _ *byte, _ uintptr) (ok bool) { return false }

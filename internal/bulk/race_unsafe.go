@@ -7,5 +7,8 @@ import (
 	"unsafe"
 )
 
-// read tells the race detector of what is read, since it does not look into assembly.
-func read(b []byte) { runtime.RaceReadRange(unsafe.Pointer(unsafe.SliceData(b)), len(b)) }
+// noteCopy tells the race detector, which does not look into assembly.
+func noteCopy(dst, src []byte) {
+	runtime.RaceReadRange(unsafe.Pointer(unsafe.SliceData(src)), len(src))
+	runtime.RaceWriteRange(unsafe.Pointer(unsafe.SliceData(dst)), len(dst))
+}

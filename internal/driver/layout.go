@@ -54,8 +54,8 @@ func newLayout() layout {
 }
 
 // rxBuffer and txBuffer are the addresses of buffers. None shares a cache line with another, and
-// the payload begins with one. What bulk.Copy copies to where it lies 1 to 63 bytes further into a
-// page than where it was takes several times as long, and most of it was at the begin of a line.
+// the payload begins with one, as most of what goes into it and comes out of it: bulk.Copy cannot
+// do with every offset.
 func (l *layout) rxBuffer(i int) uint64 { return buffer(l.rx, i) }
 
 func (l *layout) txBuffer(i int) uint64 { return buffer(l.tx, i) }
@@ -66,8 +66,7 @@ const (
 	headerAt   = line - packet.HeaderSize // in a line
 	bufferRoom = (headerAt + bufferSize + line - 1) / line * line
 
-	// line is the size of a cache line, or a multiple of it.
-	line = 64
+	line = 64 // bytes of cache, of most machines
 )
 
 func pages(n uint64) uint64 { return (n + 4095) &^ 4095 }

@@ -33,6 +33,8 @@ func TestFault(t *testing.T) {
 		"short copy":  func(b []byte) { copy(private, b[:44]) },
 		"bulk from":   func(b []byte) { bulk.Copy(private, b) },
 		"bulk to":     func(b []byte) { bulk.Copy(b, private) },
+		"bulk from 5": func(b []byte) { bulk.Copy(private, b[5:]) },
+		"bulk to 5":   func(b []byte) { bulk.Copy(b[5:], private) },
 		"clear":       func(b []byte) { clear(b) },
 		"atomic load": func(b []byte) { w, _ := WordAt(b, 0); w.Load() },
 		"atomic store": func(b []byte) {
@@ -57,6 +59,33 @@ func TestFault(t *testing.T) {
 			}
 			if !strings.Contains(err.Error(), "0x") {
 				t.Errorf("%q tells no address", err)
+			}
+		})
+	}
+}
+
+// What is taken away may be the end of what is copied.
+func TestFaultWithin(t *testing.T) {
+	const size = 64 << 10
+	private := make([]byte, size)
+	for name, touch := range map[string]func(shared []byte){
+		"copy from": func(b []byte) { copy(private, b) },
+		"copy to":   func(b []byte) { copy(b, private) },
+		"bulk from": func(b []byte) { bulk.Copy(private, b) },
+		"bulk to":   func(b []byte) { bulk.Copy(b, private) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			fd := memfd(t, size)
+			m := mustMap(t, []Region{{Size: size}}, []int{fd})
+			b, _ := m.Slice(0, size)
+			if err := unix.Ftruncate(fd, size/2); err != nil {
+				t.Fatal(err)
+			}
+			if err := guarded(m, func() { touch(b[:size/2]) }); err != nil {
+				t.Errorf("what is left: %v", err)
+			}
+			if err := guarded(m, func() { touch(b) }); !errors.Is(err, ErrFault) {
+				t.Errorf("got %v, want ErrFault", err)
 			}
 		})
 	}

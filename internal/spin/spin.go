@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// budget is for how long one looks. It is several times what it costs to be woken, so
+	// budget is for how long one looks, after the first looksPerClock looks. It is several times what it costs to be woken, so
 	// that one who looks finds what another does who is woken for it, and one more behind that:
 	// it takes 5 to 100 µs, the more the busier the machine's neighbours are. Whoever sleeps
 	// has the other side wait as long, which then looks in vain and sleeps too.
@@ -102,7 +102,10 @@ func lookFor(done func() bool, r Ring, trickles, shares bool) bool {
 	if trickles && gathered(done) {
 		return true
 	}
-	var until time.Time // is set when the clock is read: most looks end before
+	var until time.Time // begins when the clock is first read: most looks end before
+	if shares {         // others have their turn before that
+		until = time.Now().Add(lastBudget)
+	}
 	next := looksPerClock
 	for n := 1; ; n++ {
 		woken := wakes.Load()
@@ -123,9 +126,6 @@ func lookFor(done func() bool, r Ring, trickles, shares bool) bool {
 		now := time.Now()
 		if until.IsZero() {
 			until = now.Add(budget)
-			if shares {
-				until = now.Add(lastBudget)
-			}
 		}
 		took := gaveWay(now)
 		if now.After(until) || took > crowded {

@@ -112,8 +112,8 @@ func (limit) Run(_ context.Context, j bench.Job) (bench.Result, error) {
 		blocks, bufs := make([]byte, j.Streams*j.Block), make([]byte, j.Streams*bench.ReadBuffer)
 		clear(blocks) // so that there is memory behind them
 		clear(bufs)
-		for _, ring := range limitRings {
-			if r := withCPU(func() bench.Result { return limitUp(j, newRing(ring.size, ring.copy), blocks, bufs) }); r.BytesPerSecond() > best.BytesPerSecond() {
+		for _, l := range limitRings {
+			if r := withCPU(func() bench.Result { return limitUp(j, newRing(l.size, l.copy), blocks, bufs) }); r.BytesPerSecond() > best.BytesPerSecond() {
 				best = r
 			}
 		}
