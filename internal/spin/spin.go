@@ -13,10 +13,11 @@ import (
 )
 
 const (
-	// budget is for how long one looks, after the first looksPerClock looks. It is several times what it costs to be woken, so
-	// that one who looks finds what another does who is woken for it, and one more behind that:
-	// it takes 5 to 100 µs, the more the busier the machine's neighbours are. Whoever sleeps
-	// has the other side wait as long, which then looks in vain and sleeps too.
+	// budget is for how long one looks, after the first looksPerClock looks. It is several
+	// times what it costs to be woken, so that one who looks finds what another does who is
+	// woken for it, and one more behind that: it takes 5 to 100 µs, the more the busier the
+	// machine's neighbours are. Whoever sleeps has the other side wait as long, which then
+	// looks in vain and sleeps too.
 	budget = 400 * time.Microsecond
 
 	// mostSkips is how many waits are not looked for at most, after others in vain.
@@ -102,9 +103,9 @@ func lookFor(done func() bool, r Ring, trickles, shares bool) bool {
 	if trickles && gathered(done) {
 		return true
 	}
-	var until time.Time // begins when the clock is first read: most looks end before
-	if shares {         // others have their turn before that
-		until = time.Now().Add(lastBudget)
+	var until time.Time // is set when the clock is first read: most looks end before
+	if shares {
+		until = time.Now().Add(lastBudget) // others have their turn before the first look at it
 	}
 	next := looksPerClock
 	for n := 1; ; n++ {
