@@ -10,13 +10,10 @@ package bulk
 // The builtin uses such an instruction on some processors only (Go 1.26, runtime/memmove_amd64.s).
 func Copy(dst, src []byte) int {
 	n := min(len(dst), len(src))
-	if n < least || !wholeLines {
+	if n < least || !wholeLines || !copyLines(&dst[0], &src[0], uintptr(n)) {
 		return copy(dst, src)
 	}
 	noteCopy(dst[:n], src[:n])
-	if !copyLines(&dst[0], &src[0], uintptr(n)) {
-		return copy(dst, src)
-	}
 	return n
 }
 
